@@ -1,0 +1,128 @@
+package transport
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/url"
+	"strings"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Route is one place where one blob may be had.
+type Route struct {
+	// URI names the place, complete: its scheme selects the Transport, the
+	// rest is for that transport to read. It may carry user information; show
+	// it only through [Redact].
+	URI string
+
+	// Priority orders routes: smaller is asked first. Equals are ordered by
+	// what the engine measured.
+	Priority int
+
+	// Origin says who named this place: "name", "--from", a configuration
+	// file and line, a document's URI. It is shown, never interpreted.
+	Origin string
+
+	// Source is the place this route was made from, as its author wrote it:
+	// the template, the base URI, the repository. Routes of many blobs that
+	// share a Source are one source: what is learnt about it on one blob
+	// (rate, latency, no ranges, lies) holds for the next. Empty means URI.
+	Source string
+}
+
+// SourceKey returns Source, or URI where Source is empty.
+func (r Route) SourceKey() string {
+	if r.Source != "" {
+		return r.Source
+	}
+	return r.URI
+}
+
+// Transport opens byte ranges of blobs at places of one kind. Implementations
+// are safe for concurrent use.
+type Transport interface {
+	// Open asks route for length bytes of the blob desc from offset on, and
+	// returns once the place has agreed to send them.
+	//
+	// offset is within the blob. length is positive, or -1 for "to the end",
+	// which is only used with offset 0 where desc.Size is unknown (-1). A
+	// request for the whole blob (offset 0, length desc.Size or -1) must work
+	// at places that don't know ranges.
+	//
+	// The reader yields the bytes from offset on and then io.EOF. It must
+	// yield at most length bytes; when the place sends more than it was asked
+	// for, the Read after the last byte returns an error that is
+	// [ErrPermanent]. A body that ends early is io.ErrUnexpectedEOF. Bytes are
+	// never decoded: a place that answers with a content coding is
+	// [ErrPermanent].
+	//
+	// Every error is, or wraps, an [*Error] whose kind is one of the Err
+	// values of this package, except ctx's own. Cancelling ctx ends Open and
+	// any Read promptly. Close releases everything; it may be called at any
+	// time, once.
+	Open(ctx context.Context, route Route, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error)
+}
+
+// Sizer is an optional ability of a Transport: to say how large a blob is
+// without reading it. The answer is a hint from an untrusted place.
+type Sizer interface {
+	// Size returns the blob's size in bytes at route, or an error as
+	// [Transport.Open] would.
+	Size(ctx context.Context, route Route, desc ocispec.Descriptor) (int64, error)
+}
+
+// Func makes a Transport of a function.
+type Func func(ctx context.Context, route Route, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error)
+
+// Open calls f.
+func (f Func) Open(ctx context.Context, route Route, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error) {
+	return f(ctx, route, desc, offset, length)
+}
+
+// Schemes is a Transport that dispatches on the scheme of the route's URI. It
+// is filled in one place by the program and not changed afterwards.
+type Schemes map[string]Transport
+
+// Open hands the request to the transport of the URI's scheme.
+func (s Schemes) Open(ctx context.Context, route Route, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error) {
+	t, err := s.lookup(route)
+	if err != nil {
+		return nil, err
+	}
+	return t.Open(ctx, route, desc, offset, length)
+}
+
+// Size asks the transport of the URI's scheme, where it is a [Sizer]; others
+// answer -1.
+func (s Schemes) Size(ctx context.Context, route Route, desc ocispec.Descriptor) (int64, error) {
+	t, err := s.lookup(route)
+	if err != nil {
+		return 0, err
+	}
+	if sizer, ok := t.(Sizer); ok {
+		return sizer.Size(ctx, route, desc)
+	}
+	return -1, nil
+}
+
+func (s Schemes) lookup(route Route) (Transport, error) {
+	scheme, _, ok := strings.Cut(route.URI, ":")
+	if t := s[scheme]; ok && t != nil {
+		return t, nil
+	}
+	return nil, &Error{Kind: ErrPermanent, URI: route.URI, Err: fmt.Errorf("no transport for scheme %q", scheme)}
+}
+
+// Redact returns uri with any password in it replaced, fit to be shown.
+func Redact(uri string) string {
+	if !strings.Contains(uri, "@") {
+		return uri
+	}
+	u, err := url.Parse(uri)
+	if err != nil || u.User == nil {
+		return uri
+	}
+	return u.Redacted()
+}
