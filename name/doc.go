@@ -1,0 +1,27 @@
+// Package name reads what people call an image: a reference in a registry, an
+// image in a local layout or archive, or a bare digest. It says what is meant
+// and opens nothing; no file or host is looked at.
+//
+// # Grammar
+//
+//	name     := registry / local / digest
+//	registry := ["docker://"] [HOST[":"PORT] "/"] REPOSITORY [":" TAG] ["@" digest]
+//	local    := scheme ":" path [":" ref] ["@" digest]
+//	scheme   := "oci" / "oci-archive" / "docker-archive"
+//	digest   := "sha256:" 64hex / "sha512:" 128hex / "blake3:" 64hex
+//
+// A registry reference is read with the grammar and the short names of
+// github.com/distribution/reference: "alpine" is
+// "docker.io/library/alpine:latest".
+//
+// # Paths and colons
+//
+// As in containers-transports(5), the path of a local name ends at its first
+// colon and all that follows is the ref, which may hold colons of its own
+// ("docker-archive:all.tar:docker.io/library/alpine:3.20"). A path that holds a
+// colon itself is written with "%3A" for it ("oci:/srv/a%3Ab"), and with "%25"
+// for a percent sign that stands before "3A" or "25"; any other percent sign
+// stands for itself.
+//
+// The ref "@N" is the N-th image of the layout or archive, counting from 0.
+package name

@@ -1,0 +1,165 @@
+package name
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/distribution/reference"
+	"github.com/opencontainers/go-digest"
+)
+
+// Kind is the kind of thing a Name names.
+type Kind int
+
+// The kinds of names.
+const (
+	// Registry is an image in a registry (OCI distribution-spec).
+	Registry Kind = iota + 1
+	// Layout is an image in an OCI layout: a directory (image-spec,
+	// image-layout.md).
+	Layout
+	// OCIArchive is an image in a tar of an OCI layout.
+	OCIArchive
+	// DockerArchive is an image in a tar as "docker save" writes it.
+	DockerArchive
+	// Digest is content by its digest alone, wherever it may be.
+	Digest
+)
+
+// schemes are the prefixes of local names.
+var schemes = map[Kind]string{Layout: "oci", OCIArchive: "oci-archive", DockerArchive: "docker-archive"}
+
+// String returns the kind's scheme, as it is written before the colon of a
+// name.
+func (k Kind) String() string {
+	switch k {
+	case Registry:
+		return "docker"
+	case Digest:
+		return "digest"
+	}
+	if s, ok := schemes[k]; ok {
+		return s
+	}
+	return fmt.Sprintf("Kind(%d)", int(k))
+}
+
+// Name is a parsed name. Which fields are set depends on Kind. Names are
+// comparable; the zero Name names nothing.
+type Name struct {
+	Kind Kind
+
+	// Host and Repository are set for a Registry: "docker.io" and
+	// "library/alpine" for "alpine". Host includes the port where one was
+	// written, and is in the case it was written in.
+	Host       string
+	Repository string
+	// Tag is set for a Registry unless only a digest was written.
+	Tag string
+
+	// Path is the directory or file of a local name, as written: it may be
+	// relative.
+	Path string
+	// Ref selects the image within Path; empty means the only one there.
+	Ref string
+
+	// Digest is what was written behind the "@", or the whole of a Digest.
+	// Where it is set, it decides: the image is the one with this digest.
+	Digest digest.Digest
+}
+
+// Reference returns what selects the image in its repository or file: the
+// digest where there is one, else the tag or ref, which may be empty for a local
+// name.
+func (n Name) Reference() string {
+	switch {
+	case n.Digest != "":
+		return n.Digest.String()
+	case n.Kind == Registry:
+		return n.Tag
+	}
+	return n.Ref
+}
+
+// String returns the canonical form, which [Parse] reads back to the same
+// Name: for a registry the full reference with host and tag, without
+// "docker://" unless the host would be taken for a scheme.
+func (n Name) String() string {
+	var b strings.Builder
+	switch n.Kind {
+	case 0:
+		return ""
+	case Digest:
+		return n.Digest.String()
+	case Registry:
+		if _, reserved := schemeOf(n.Host + "/"); reserved {
+			b.WriteString(dockerPrefix)
+		}
+		b.WriteString(n.Host + "/" + n.Repository)
+		if n.Tag != "" {
+			b.WriteString(":" + n.Tag)
+		}
+	default:
+		b.WriteString(n.Kind.String() + ":" + escapePath(n.Path))
+		if n.Ref != "" {
+			b.WriteString(":" + n.Ref)
+		}
+	}
+	if n.Digest != "" {
+		b.WriteString("@" + n.Digest.String())
+	}
+	return b.String()
+}
+
+// Familiar returns the short form to show people: "alpine:3.20" for
+// "docker.io/library/alpine:3.20", and [Name.String] for names that have no
+// shorter one. It may be ambiguous; don't store it.
+func (n Name) Familiar() string {
+	if n.Kind != Registry {
+		return n.String()
+	}
+	named, err := reference.WithName(n.Host + "/" + n.Repository)
+	if err != nil {
+		return n.String()
+	}
+	s := reference.FamiliarName(named)
+	if n.Tag != "" {
+		s += ":" + n.Tag
+	}
+	if n.Digest != "" {
+		s += "@" + n.Digest.String()
+	}
+	return s
+}
+
+// Absolute returns n with a relative Path made absolute, so that its String
+// means the same in every working directory.
+func (n Name) Absolute() (Name, error) {
+	if n.Path == "" || filepath.IsAbs(n.Path) {
+		return n, nil
+	}
+	abs, err := filepath.Abs(n.Path)
+	if err != nil {
+		return Name{}, fmt.Errorf("name %q: %w", n, err)
+	}
+	n.Path = abs
+	return n, nil
+}
+
+// IsLocal reports whether n is in a local directory or file.
+func (n Name) IsLocal() bool {
+	_, ok := schemes[n.Kind]
+	return ok
+}
+
+// escapePath writes a path such that it holds no colon: see the package
+// comment.
+func escapePath(p string) string {
+	p = strings.NewReplacer("%3A", "%253A", "%25", "%2525").Replace(p)
+	return strings.ReplaceAll(p, ":", "%3A")
+}
+
+func unescapePath(p string) string {
+	return strings.NewReplacer("%3A", ":", "%25", "%").Replace(p)
+}

@@ -1,0 +1,241 @@
+package name
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/distribution/reference"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/waybill-project/waybill/blobdigest"
+)
+
+// MaxLength is the longest name [Parse] reads, in bytes: a path of Linux's
+// PATH_MAX and room for the rest.
+const MaxLength = 8192
+
+// maxTag is the longest tag (distribution-spec, "Pulling manifests").
+const maxTag = 128
+
+const dockerPrefix = "docker://"
+
+// Error says what is wrong with a name, on one line.
+type Error struct {
+	// Input is the name as it was given.
+	Input string
+	// Pos is the byte of Input that is wrong, counting from 1; 0 where no
+	// single one is to blame.
+	Pos int
+	// Problem says what is wrong, and what to do where that isn't plain.
+	Problem string
+}
+
+// Error returns the line: the name, the position and the problem.
+func (e *Error) Error() string {
+	in := e.Input
+	if len(in) > 256 {
+		in = in[:256] + "…"
+	}
+	if e.Pos == 0 {
+		return fmt.Sprintf("name %q: %s", in, e.Problem)
+	}
+	return fmt.Sprintf("name %q, character %d: %s", in, e.Pos, e.Problem)
+}
+
+// Parse reads a name by the grammar in the package comment. A registry
+// reference with neither tag nor digest gets the tag "latest". Errors are
+// [*Error].
+func Parse(s string) (Name, error) {
+	p := parser{input: s}
+	n, err := p.parse()
+	if err != nil {
+		return Name{}, err
+	}
+	return n, nil
+}
+
+// parser keeps the input for errors.
+type parser struct {
+	input string
+}
+
+// fail returns an error about the byte at offset off of the input, or about
+// the whole input where off is negative.
+func (p parser) fail(off int, format string, args ...any) error {
+	return &Error{Input: p.input, Pos: off + 1, Problem: fmt.Sprintf(format, args...)}
+}
+
+func (p parser) parse() (Name, error) {
+	s := p.input
+	switch {
+	case s == "":
+		return Name{}, p.fail(-1, "it is empty; write something like alpine:3.20, HOST/REPO:TAG or oci:DIR")
+	case len(s) > MaxLength:
+		return Name{}, p.fail(-1, "it is %d bytes long; the limit is %d", len(s), MaxLength)
+	}
+	for i, r := range s {
+		if r == utf8.RuneError {
+			if _, n := utf8.DecodeRuneInString(s[i:]); n <= 1 {
+				return Name{}, p.fail(i, "byte 0x%02x is not UTF-8", s[i])
+			}
+		}
+		if r < ' ' || r == 0x7f {
+			return Name{}, p.fail(i, "control character %q; remove it", r)
+		}
+	}
+	if rest, ok := strings.CutPrefix(s, dockerPrefix); ok {
+		return p.registry(rest, len(dockerPrefix))
+	}
+	scheme, ok := schemeOf(s)
+	if !ok {
+		return p.registry(s, 0)
+	}
+	for kind, name := range schemes {
+		if name == scheme {
+			return p.local(kind, s[len(scheme)+1:], len(scheme)+1)
+		}
+	}
+	if blobdigest.Supported(digest.Algorithm(scheme)) {
+		d, err := p.digest(s, 0)
+		return Name{Kind: Digest, Digest: d}, err
+	}
+	return Name{}, p.fail(0, "scheme %q doesn't name images; use docker://, oci:, oci-archive: or docker-archive:, or give it as a source with --from", scheme)
+}
+
+// schemeOf returns what stands before the first colon of s where that makes s
+// something else than a registry reference: a local scheme, a digest's
+// algorithm, or any scheme followed by "//".
+func schemeOf(s string) (string, bool) {
+	before, after, ok := strings.Cut(s, ":")
+	if !ok || before == "" || strings.ContainsAny(before, "/@") {
+		return "", false
+	}
+	for _, name := range schemes {
+		if before == name {
+			return before, true
+		}
+	}
+	if strings.HasPrefix(after, "//") || blobdigest.Supported(digest.Algorithm(before)) && !strings.Contains(after, "/") {
+		return before, true
+	}
+	return "", false
+}
+
+// local reads what follows the scheme; off is where it stands in the input.
+func (p parser) local(kind Kind, s string, off int) (Name, error) {
+	n := Name{Kind: kind}
+	// A ref may hold an "@" of its own, so only what starts like a digest of a
+	// registered algorithm is one.
+	if i := digestSuffix.FindStringIndex(s); i != nil {
+		d, err := p.digest(s[i[0]+1:], off+i[0]+1)
+		if err != nil {
+			return Name{}, err
+		}
+		n.Digest, s = d, s[:i[0]]
+	}
+	path, ref, hasRef := strings.Cut(s, ":")
+	if path == "" {
+		return Name{}, p.fail(off, "no path; write %s:PATH[:REF]", kind)
+	}
+	if hasRef && ref == "" {
+		return Name{}, p.fail(off+len(path), "nothing follows the colon; write %s:PATH:REF, or leave the colon out", kind)
+	}
+	n.Path, n.Ref = unescapePath(path), ref
+	return n, nil
+}
+
+var digestSuffix = regexp.MustCompile(`@(?:sha256|sha512|blake3):[^@:/]*$`)
+
+func (p parser) digest(s string, off int) (digest.Digest, error) {
+	d, err := blobdigest.Parse(s)
+	if err == nil {
+		return d, nil
+	}
+	// The digest is part of the input, which the error shows: drop the prefix
+	// that repeats it.
+	cause := err
+	for errors.Unwrap(cause) != nil && !errors.Is(errors.Unwrap(cause), blobdigest.ErrMalformed) &&
+		!errors.Is(errors.Unwrap(cause), blobdigest.ErrUnsupported) {
+		cause = errors.Unwrap(cause)
+	}
+	return "", p.fail(off, "%v", cause)
+}
+
+// registry reads a registry reference; off is where s stands in the input.
+func (p parser) registry(s string, off int) (Name, error) {
+	if s == "" {
+		return Name{}, p.fail(-1, "no repository; write docker://HOST/REPO[:TAG]")
+	}
+	n := Name{Kind: Registry}
+	repo, dgst, hasDigest := strings.Cut(s, "@")
+	if hasDigest {
+		d, err := p.digest(dgst, off+len(repo)+1)
+		if err != nil {
+			return Name{}, err
+		}
+		n.Digest = d
+	}
+	if i := strings.LastIndexByte(repo, ':'); i > strings.LastIndexByte(repo, '/') {
+		if err := p.checkTag(repo[i+1:], off+i+1); err != nil {
+			return Name{}, err
+		}
+		n.Tag, repo = repo[i+1:], repo[:i]
+	}
+	if isHex64(repo) {
+		return Name{}, p.fail(off, "64 hex digits can't be a repository; write sha256:%s for the digest", repo)
+	}
+	named, err := reference.ParseNormalizedNamed(repo)
+	if err != nil {
+		return Name{}, p.explain(repo, off, err)
+	}
+	n.Host, n.Repository = reference.Domain(named), reference.Path(named)
+	if n.Tag == "" && n.Digest == "" {
+		n.Tag = "latest"
+	}
+	return n, nil
+}
+
+func (p parser) checkTag(tag string, off int) error {
+	if tag == "" {
+		return p.fail(off-1, "nothing follows the colon; write a tag, or leave the colon out")
+	}
+	for i, r := range tag {
+		word := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_'
+		if !word && (i == 0 || r != '.' && r != '-') {
+			return p.fail(off+i, "%q can't stand there in a tag; use letters, digits, '_' and, after the first, '.' and '-'", r)
+		}
+	}
+	if len(tag) > maxTag {
+		return p.fail(off+maxTag, "the tag is %d characters long; the limit is %d", len(tag), maxTag)
+	}
+	return nil
+}
+
+// explain says where a reference that the library refused goes wrong.
+func (p parser) explain(repo string, off int, cause error) error {
+	start := 0
+	if first, _, ok := strings.Cut(repo, "/"); ok && (first == "localhost" || strings.ContainsAny(first, ".:") || strings.ToLower(first) != first) {
+		start = len(first) + 1
+	}
+	for i, r := range repo[start:] {
+		at := off + start + i
+		switch {
+		case r >= 'A' && r <= 'Z':
+			return p.fail(at, "upper-case %q in a repository; write it in lower case", r)
+		case r >= 'a' && r <= 'z', r >= '0' && r <= '9', r == '.', r == '_', r == '-', r == '/':
+		default:
+			return p.fail(at, "%q can't stand in a repository; use a-z, 0-9 and the separators '.', '_', '__', '-' and '/'", r)
+		}
+	}
+	if errors.Is(cause, reference.ErrNameTooLong) {
+		return p.fail(-1, "the repository is longer than %d characters", reference.RepositoryNameTotalLengthMax)
+	}
+	return p.fail(-1, "not a reference; write HOST/REPO[:TAG][@DIGEST] with names of a-z and 0-9, single separators between them, and a port of digits")
+}
+
+func isHex64(s string) bool {
+	return len(s) == 64 && strings.Trim(s, "0123456789abcdef") == ""
+}
