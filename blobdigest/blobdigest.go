@@ -71,15 +71,33 @@ func FromBytes(alg digest.Algorithm, content []byte) (digest.Digest, error) {
 	return digest.NewDigest(alg, h), nil
 }
 
+// Error says what is wrong with a digest, on one line.
+type Error struct {
+	// Input is the digest as it was given.
+	Input string
+	// Pos is the byte of Input that is wrong, counting from 1; 0 where no
+	// single one is to blame.
+	Pos int
+	// Err wraps [ErrUnsupported] or [ErrMalformed] and says what to do.
+	Err error
+}
+
+// Error returns the line: the digest, the position and what is wrong.
+func (e *Error) Error() string {
+	if e.Pos == 0 {
+		return fmt.Sprintf("digest %q: %v", clip(e.Input), e.Err)
+	}
+	return fmt.Sprintf("digest %q, character %d: %v", clip(e.Input), e.Pos, e.Err)
+}
+
+// Unwrap returns Err.
+func (e *Error) Unwrap() error { return e.Err }
+
 // Parse reads "algorithm:hex". The algorithm must be registered and the hex
-// lower-case and of exactly the algorithm's length; the error says which
-// character is wrong, counting from 1.
+// lower-case and of exactly the algorithm's length. Errors are [*Error].
 func Parse(s string) (digest.Digest, error) {
 	if pos, err := check(s); err != nil {
-		if pos > 0 {
-			return "", fmt.Errorf("digest %q, character %d: %w", clip(s), pos, err)
-		}
-		return "", fmt.Errorf("digest %q: %w", clip(s), err)
+		return "", &Error{Input: s, Pos: pos, Err: err}
 	}
 	return digest.Digest(s), nil
 }

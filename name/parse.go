@@ -154,14 +154,11 @@ func (p parser) digest(s string, off int) (digest.Digest, error) {
 	if err == nil {
 		return d, nil
 	}
-	// The digest is part of the input, which the error shows: drop the prefix
-	// that repeats it.
-	cause := err
-	for errors.Unwrap(cause) != nil && !errors.Is(errors.Unwrap(cause), blobdigest.ErrMalformed) &&
-		!errors.Is(errors.Unwrap(cause), blobdigest.ErrUnsupported) {
-		cause = errors.Unwrap(cause)
+	var bad *blobdigest.Error
+	if errors.As(err, &bad) {
+		return "", p.fail(off+max(bad.Pos-1, 0), "%v", bad.Err)
 	}
-	return "", p.fail(off, "%v", cause)
+	return "", p.fail(off, "%v", err)
 }
 
 // registry reads a registry reference; off is where s stands in the input.

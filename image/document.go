@@ -1,0 +1,274 @@
+package image
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/waybill-project/waybill/blobdigest"
+)
+
+var (
+	// ErrSchema1 is wrapped by the error for Docker schema 1 manifests.
+	ErrSchema1 = errors.New("docker schema 1 manifests aren't supported; push the image again with a current tool")
+	// ErrNotDocument is wrapped where content or media type is neither a
+	// manifest's nor an index's.
+	ErrNotDocument = errors.New("neither an image manifest nor an index")
+)
+
+// Document is a parsed manifest or index. Which it is, IsIndex says.
+type Document struct {
+	// MediaType is one of the four [IsDocument] accepts.
+	MediaType string
+	// ArtifactType is the artifactType field, for artifacts.
+	ArtifactType string
+	// Config is a manifest's configuration; nil in an index. For an artifact
+	// it may be of any type (see [IsConfig]).
+	Config *ocispec.Descriptor
+	// Layers are a manifest's, base first.
+	Layers []ocispec.Descriptor
+	// Manifests are an index's, in its order; some may be indexes or something
+	// else altogether.
+	Manifests []ocispec.Descriptor
+	// Subject is the image this one is about, where it is a referrer. It is
+	// not a child.
+	Subject *ocispec.Descriptor
+	// Annotations are the document's own.
+	Annotations map[string]string
+}
+
+// IsIndex reports whether d is an index or manifest list.
+func (d *Document) IsIndex() bool {
+	return IsIndex(d.MediaType)
+}
+
+// Children returns what d is made of, in the order good for fetching: the
+// config and then the layers of a manifest, the manifests of an index.
+func (d *Document) Children() []ocispec.Descriptor {
+	if d.IsIndex() {
+		return d.Manifests
+	}
+	children := make([]ocispec.Descriptor, 0, 1+len(d.Layers))
+	return append(append(children, *d.Config), d.Layers...)
+}
+
+// wire is every field of all four kinds of document. Presence matters, so the
+// lists are pointers.
+type wire struct {
+	SchemaVersion int                   `json:"schemaVersion"`
+	MediaType     string                `json:"mediaType"`
+	ArtifactType  string                `json:"artifactType"`
+	Config        *ocispec.Descriptor   `json:"config"`
+	Layers        *[]ocispec.Descriptor `json:"layers"`
+	Manifests     *[]ocispec.Descriptor `json:"manifests"`
+	Subject       *ocispec.Descriptor   `json:"subject"`
+	Annotations   map[string]string     `json:"annotations"`
+	// FSLayers only stands in Docker's schema 1.
+	FSLayers json.RawMessage `json:"fsLayers"`
+}
+
+// Parse reads a manifest or index. mediaType is what it was described or
+// served with, without parameters; empty means that nothing was said and the
+// content decides, as [DetectMediaType] does. Content that is nothing Parse
+// knows is [ErrNotDocument], Docker's schema 1 is [ErrSchema1].
+func Parse(mediaType string, content []byte) (*Document, error) {
+	d, err := parse(mediaType, content)
+	if err != nil {
+		what := "document"
+		switch {
+		case IsIndex(mediaType):
+			what = "index"
+		case IsManifest(mediaType):
+			what = "manifest"
+		}
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	return d, nil
+}
+
+// DetectMediaType returns the media type of a manifest or index whose type
+// isn't known: the one it states, or OCI's where it states none. The errors are
+// those of [Parse].
+func DetectMediaType(content []byte) (string, error) {
+	d, err := Parse("", content)
+	if err != nil {
+		return "", err
+	}
+	return d.MediaType, nil
+}
+
+// Children returns the descriptors of what desc, whose content is given, is
+// made of; none for blobs that aren't manifests or indexes. What children
+// those have in turn is for the caller to follow.
+func Children(desc ocispec.Descriptor, content []byte) ([]ocispec.Descriptor, error) {
+	if !IsDocument(desc.MediaType) {
+		return nil, nil
+	}
+	d, err := Parse(desc.MediaType, content)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", desc.Digest, err)
+	}
+	return d.Children(), nil
+}
+
+func parse(mediaType string, content []byte) (*Document, error) {
+	switch {
+	case mediaType == mediaTypeDockerSchema1 || mediaType == mediaTypeDockerSchema1Signed:
+		return nil, ErrSchema1
+	case mediaType != "" && !IsDocument(mediaType):
+		return nil, fmt.Errorf("media type %q: %w", mediaType, ErrNotDocument)
+	}
+	var w wire
+	if err := unmarshal(content, &w, documentKeys, freeDocumentKeys); err != nil {
+		return nil, err
+	}
+	if err := w.checkForm(); err != nil {
+		return nil, err
+	}
+	if mediaType == "" {
+		mediaType = w.detect()
+	}
+	if w.MediaType != "" && w.MediaType != mediaType {
+		return nil, fmt.Errorf("mediaType is %q, but it was served or described as %q", w.MediaType, mediaType)
+	}
+	if IsIndex(mediaType) != (w.Manifests != nil) {
+		return nil, fmt.Errorf("the content doesn't fit its media type %q", mediaType)
+	}
+	d := &Document{MediaType: mediaType, ArtifactType: w.ArtifactType, Config: w.Config, Subject: w.Subject, Annotations: w.Annotations}
+	if w.Layers != nil {
+		d.Layers = *w.Layers
+	}
+	if w.Manifests != nil {
+		d.Manifests = *w.Manifests
+	}
+	return d, d.check()
+}
+
+// checkForm tells manifests, indexes and everything else apart by the fields
+// that are there (CVE-2021-41190: a document must not be both).
+func (w *wire) checkForm() error {
+	manifest := w.Config != nil || w.Layers != nil
+	switch {
+	case w.SchemaVersion == 1 || w.FSLayers != nil:
+		return ErrSchema1
+	case w.MediaType != "" && !IsDocument(w.MediaType):
+		return fmt.Errorf("mediaType %q: %w", w.MediaType, ErrNotDocument)
+	case !manifest && w.Manifests == nil:
+		return fmt.Errorf("no config, layers or manifests: %w", ErrNotDocument)
+	case w.SchemaVersion != 2:
+		return fmt.Errorf("schemaVersion is %d; it must be 2", w.SchemaVersion)
+	case manifest && w.Manifests != nil:
+		return errors.New("it has the config or layers of a manifest and the manifests of an index; refused (CVE-2021-41190)")
+	case manifest && w.Config == nil:
+		return errors.New("manifest without config")
+	case manifest && w.Layers == nil:
+		return errors.New("manifest without layers")
+	}
+	return nil
+}
+
+// detect returns the media type of a document whose form is right.
+func (w *wire) detect() string {
+	switch {
+	case w.MediaType != "":
+		return w.MediaType
+	case w.Manifests != nil:
+		return ocispec.MediaTypeImageIndex
+	}
+	return ocispec.MediaTypeImageManifest
+}
+
+// descriptors yields every descriptor of d with the name of its place.
+func (d *Document) descriptors() iter.Seq2[string, *ocispec.Descriptor] {
+	return func(yield func(string, *ocispec.Descriptor) bool) {
+		if d.Config != nil && !yield("config", d.Config) {
+			return
+		}
+		if d.Subject != nil && !yield("subject", d.Subject) {
+			return
+		}
+		for i := range d.Layers {
+			if !yield(fmt.Sprintf("layers[%d]", i), &d.Layers[i]) {
+				return
+			}
+		}
+		for i := range d.Manifests {
+			if !yield(fmt.Sprintf("manifests[%d]", i), &d.Manifests[i]) {
+				return
+			}
+		}
+	}
+}
+
+func (d *Document) check() error {
+	if n := 2 + len(d.Layers) + len(d.Manifests); n > MaxDescriptors {
+		return fmt.Errorf("%d descriptors; the limit is %d", n, MaxDescriptors)
+	}
+	if err := checkAnnotations(d.Annotations); err != nil {
+		return err
+	}
+	if len(d.ArtifactType) > maxMediaType {
+		return fmt.Errorf("artifactType is longer than %d bytes", maxMediaType)
+	}
+	for where, desc := range d.descriptors() {
+		if err := CheckDescriptor(*desc); err != nil {
+			return fmt.Errorf("%s: %w", where, err)
+		}
+	}
+	return nil
+}
+
+// CheckDescriptor checks a descriptor from outside by the rules of image-spec
+// descriptor.md: a media type, a digest of a registered algorithm (safe to use
+// in a path afterwards), a size that is neither negative nor above [MaxBlob],
+// and bounded annotations and urls. Embedded data isn't compared with the
+// digest here.
+func CheckDescriptor(desc ocispec.Descriptor) error {
+	if err := checkMediaType(desc.MediaType); err != nil {
+		return err
+	}
+	if err := blobdigest.Validate(desc.Digest); err != nil {
+		return err
+	}
+	switch {
+	case desc.Size < 0:
+		return fmt.Errorf("size %d is negative", desc.Size)
+	case desc.Size > MaxBlob:
+		return fmt.Errorf("size %d is above the limit of %d bytes", desc.Size, int64(MaxBlob))
+	case len(desc.URLs) > MaxURLs:
+		return fmt.Errorf("%d urls; the limit is %d", len(desc.URLs), MaxURLs)
+	}
+	return checkAnnotations(desc.Annotations)
+}
+
+func checkMediaType(mediaType string) error {
+	switch {
+	case mediaType == "":
+		return errors.New("no mediaType")
+	case len(mediaType) > maxMediaType:
+		return fmt.Errorf("mediaType is longer than %d bytes", maxMediaType)
+	}
+	for _, r := range mediaType {
+		if r <= ' ' || r > '~' {
+			return fmt.Errorf("mediaType %q holds %q", mediaType, r)
+		}
+	}
+	return nil
+}
+
+func checkAnnotations(annotations map[string]string) error {
+	if len(annotations) > MaxAnnotations {
+		return fmt.Errorf("%d annotations; the limit is %d", len(annotations), MaxAnnotations)
+	}
+	n := 0
+	for k, v := range annotations {
+		n += len(k) + len(v)
+	}
+	if n > MaxAnnotationBytes {
+		return fmt.Errorf("%d bytes of annotations; the limit is %d", n, MaxAnnotationBytes)
+	}
+	return nil
+}
