@@ -13,7 +13,7 @@ import (
 // be digests.
 func ParseConfig(content []byte) (*ocispec.Image, error) {
 	var c ocispec.Image
-	if err := unmarshal(content, &c, configKeys, freeConfigKeys); err != nil {
+	if err := unmarshal(content, &c, configSchema); err != nil {
 		return nil, fmt.Errorf("image config: %w", err)
 	}
 	if n := len(c.RootFS.DiffIDs); n > MaxDescriptors {

@@ -122,7 +122,7 @@ func parse(mediaType string, content []byte) (*Document, error) {
 		return nil, fmt.Errorf("media type %q: %w", mediaType, ErrNotDocument)
 	}
 	var w wire
-	if err := unmarshal(content, &w, documentKeys, freeDocumentKeys); err != nil {
+	if err := unmarshal(content, &w, documentSchema); err != nil {
 		return nil, err
 	}
 	if err := w.checkForm(); err != nil {

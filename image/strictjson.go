@@ -15,46 +15,52 @@ import (
 // document that exploits this is one thing here and another elsewhere, so it
 // is refused before it is decoded.
 
-// documentKeys are the keys that mean something in a manifest or index.
-var documentKeys = keySet("schemaVersion", "mediaType", "artifactType", "config", "layers", "manifests", "subject",
-	"annotations", "fsLayers", "digest", "size", "urls", "data", "platform", "architecture", "os", "os.version",
-	"os.features", "variant")
+// schema says where encoding/json will look for which keys.
+type schema struct {
+	// keys maps the folded form of each key that means something to the key.
+	keys map[string]string
+	// nested are the keys below which objects are looked into; keys
+	// elsewhere are free.
+	nested map[string]bool
+}
 
-// freeDocumentKeys hold objects whose keys are free to choose.
-var freeDocumentKeys = map[string]bool{"annotations": true}
+var documentSchema = newSchema([]string{"config", "layers", "manifests", "subject", "platform"},
+	"schemaVersion", "mediaType", "artifactType", "annotations", "fsLayers", "digest", "size", "urls", "data",
+	"architecture", "os", "os.version", "os.features", "variant")
 
-// configKeys are the keys that mean something in an image configuration.
-var configKeys = keySet("created", "author", "architecture", "os", "os.version", "os.features", "variant", "config",
-	"rootfs", "history", "type", "diff_ids", "User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes",
-	"WorkingDir", "Labels", "StopSignal", "ArgsEscaped")
+var configSchema = newSchema([]string{"config", "rootfs"},
+	"created", "author", "architecture", "os", "os.version", "os.features", "variant", "history", "type", "diff_ids",
+	"User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels", "StopSignal", "ArgsEscaped")
 
-var freeConfigKeys = map[string]bool{"Labels": true, "Volumes": true, "ExposedPorts": true}
-
-// keySet maps the folded form of each key to the key.
-func keySet(keys ...string) map[string]string {
-	set := make(map[string]string, len(keys))
-	for _, k := range keys {
-		set[fold(k)] = k
+func newSchema(nested []string, keys ...string) schema {
+	s := schema{keys: map[string]string{}, nested: map[string]bool{}}
+	for _, k := range nested {
+		s.nested[k] = true
+		s.keys[fold(k)] = k
 	}
-	return set
+	for _, k := range keys {
+		s.keys[fold(k)] = k
+	}
+	return s
 }
 
 // fold brings keys that encoding/json takes for each other to one form:
-// letters by case, and the two non-ASCII letters that fold to ASCII ones.
+// letters by case, and "ſ", which folds to "s" (strings.ToLower sees to the
+// Kelvin sign).
 func fold(key string) string {
-	return strings.NewReplacer("ſ", "s", "\u212a", "k").Replace(strings.ToLower(key))
+	return strings.ReplaceAll(strings.ToLower(key), "ſ", "s")
 }
 
 // unmarshal decodes one JSON value after checking size, encoding, depth and
 // keys.
-func unmarshal(content []byte, into any, known map[string]string, free map[string]bool) error {
+func unmarshal(content []byte, into any, sch schema) error {
 	switch {
 	case len(content) > MaxDocument:
 		return fmt.Errorf("%d bytes; the limit is %d", len(content), MaxDocument)
 	case !utf8.Valid(content):
 		return errors.New("not JSON: it isn't UTF-8")
 	}
-	s := scanner{dec: json.NewDecoder(bytes.NewReader(content)), known: known, free: free}
+	s := scanner{dec: json.NewDecoder(bytes.NewReader(content)), schema: sch}
 	if err := s.scan(); err != nil {
 		return err
 	}
@@ -70,18 +76,17 @@ func unmarshal(content []byte, into any, known map[string]string, free map[strin
 
 // scanner reads through a JSON value without building it.
 type scanner struct {
-	dec   *json.Decoder
-	known map[string]string
-	free  map[string]bool
-	stack []level
+	dec    *json.Decoder
+	schema schema
+	stack  []level
 }
 
 // level is an object or array that is open.
 type level struct {
-	keys map[string]bool // nil for an array
-	free bool
-	key  string // the key whose value comes next; "" when a key comes next
-	want bool   // a key comes next
+	keys    map[string]bool // those seen; nil for an array
+	checked bool            // whether the schema speaks of this object, or those in this array
+	key     string          // the key whose value comes next
+	wantKey bool            // a key comes next
 }
 
 func (s *scanner) scan() error {
@@ -100,19 +105,19 @@ func (s *scanner) scan() error {
 }
 
 func (s *scanner) token(tok json.Token) error {
-	top := s.top()
 	if delim, ok := tok.(json.Delim); ok {
 		switch delim {
 		case '{':
-			return s.push(level{keys: map[string]bool{}, want: true, free: top != nil && s.free[top.key]})
+			return s.push(level{keys: map[string]bool{}, checked: s.checkedBelow(), wantKey: true})
 		case '[':
-			return s.push(level{})
+			return s.push(level{checked: s.checkedBelow()})
 		}
 		s.stack = s.stack[:len(s.stack)-1]
 		s.valueDone()
 		return nil
 	}
-	if top == nil || top.keys == nil || !top.want {
+	top := s.top()
+	if top == nil || !top.wantKey {
 		s.valueDone()
 		return nil
 	}
@@ -120,12 +125,18 @@ func (s *scanner) token(tok json.Token) error {
 	if top.keys[key] {
 		return fmt.Errorf("the key %q is there twice", key)
 	}
-	if k, ok := s.known[fold(key)]; ok && k != key && !top.free {
-		return fmt.Errorf("the key %q differs from %q in case only", key, k)
+	if known, ok := s.schema.keys[fold(key)]; ok && known != key && top.checked {
+		return fmt.Errorf("the key %q differs from %q in case only", key, known)
 	}
 	top.keys[key] = true
-	top.key, top.want = key, false
+	top.key, top.wantKey = key, false
 	return nil
+}
+
+// checkedBelow reports whether the schema speaks of the value that comes next.
+func (s *scanner) checkedBelow() bool {
+	top := s.top()
+	return top == nil || top.checked && (top.keys == nil || s.schema.nested[top.key])
 }
 
 func (s *scanner) top() *level {
@@ -145,6 +156,6 @@ func (s *scanner) push(l level) error {
 
 func (s *scanner) valueDone() {
 	if top := s.top(); top != nil && top.keys != nil {
-		top.key, top.want = "", true
+		top.key, top.wantKey = "", true
 	}
 }
