@@ -1,0 +1,134 @@
+package store
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// Everything the package does to survive a power loss is in this file: what is
+// to be durable goes through syncFile, syncData, syncDir, makeDirs, moveFile or
+// replaceFile.
+
+const (
+	dirMode  = 0o755
+	fileMode = 0o644
+)
+
+// syncFile makes f's content and length durable.
+func syncFile(f *os.File) error {
+	return f.Sync()
+}
+
+// syncDir makes durable which names dir holds. Filesystems that can't sync a
+// directory say so with EINVAL or ENOTSUP, and have nothing to be synced.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOTSUP) {
+		return err
+	}
+	return nil
+}
+
+// makeDirs makes dir and what is missing above it up to root, which exists,
+// durably.
+func makeDirs(root, dir string) error {
+	if dir == root {
+		return nil
+	}
+	if info, err := os.Stat(dir); err == nil && info.IsDir() {
+		return nil
+	}
+	parent := filepath.Dir(dir)
+	if err := makeDirs(root, parent); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, dirMode); err != nil {
+		if info, statErr := os.Stat(dir); errors.Is(err, fs.ErrExist) && statErr == nil && info.IsDir() {
+			return nil
+		}
+		return err
+	}
+	return syncDir(parent)
+}
+
+// moveFile renames old, whose content is durable, to path, durably: after a
+// power loss it has the old or the new name.
+func moveFile(old, path string) error {
+	if err := os.Rename(old, path); err != nil {
+		return err
+	}
+	if err := syncDir(filepath.Dir(path)); err != nil {
+		return err
+	}
+	if filepath.Dir(old) == filepath.Dir(path) {
+		return nil
+	}
+	return syncDir(filepath.Dir(old))
+}
+
+// replaceFile makes content the content of path, atomically and durably: any
+// reader, and any power loss, sees all of the old or all of the new. temp names
+// the file it is written to first, on the same filesystem.
+func replaceFile(temp, path string, content []byte) (err error) {
+	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, fileMode)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			os.Remove(temp)
+		}
+	}()
+	_, err = f.Write(content)
+	if err == nil {
+		err = syncFile(f)
+	}
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return err
+	}
+	return moveFile(temp, path)
+}
+
+var tempCount atomic.Uint64
+
+// tempPath returns a path in the store's tmp/ that nobody else uses. Whoever
+// makes a file there shares the store-wide lock as long as it exists, so that
+// what garbage collection, which excludes them, finds there is a dead
+// process's.
+func (s *Store) tempPath() string {
+	return s.path(tmpDir, strconv.Itoa(os.Getpid())+"-"+strconv.FormatUint(tempCount.Add(1), 10))
+}
+
+// writeFile makes content the content of path, which is below the store's
+// directory, atomically and durably.
+func (s *Store) writeFile(path string, content []byte) error {
+	unlock, err := s.share()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	for tries := 0; ; tries++ {
+		if err := makeDirs(s.dir, filepath.Dir(path)); err != nil {
+			return s.writeError(err, int64(len(content)))
+		}
+		err := replaceFile(s.tempPath(), path, content)
+		// Another process may just have removed the directory as empty.
+		if errors.Is(err, fs.ErrNotExist) && tries < 10 {
+			continue
+		}
+		return s.writeError(err, int64(len(content)))
+	}
+}
