@@ -11,8 +11,8 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// StatsPath is the path at which a server answers with its [Stats] as JSON. It
-// meets no faults and isn't accounted for.
+// StatsPath is the path at which a server answers with its [Stats] as JSON.
+// Requests for it meet no faults and aren't accounted for.
 const StatsPath = "/_stats"
 
 // Request is the account of one request.
@@ -61,7 +61,7 @@ type Stats struct {
 	Connections     int `json:"connections"`
 	OpenConnections int `json:"openConnections"`
 	MaxConnections  int `json:"maxConnections"`
-	// Dead says that the server was killed and not revived.
+	// Dead says that the server was killed and not revived, or closed.
 	Dead bool `json:"dead"`
 }
 
