@@ -1,0 +1,166 @@
+package layout
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/waybill-project/waybill/blobdigest"
+	"github.com/waybill-project/waybill/image"
+	"github.com/waybill-project/waybill/name"
+	"github.com/waybill-project/waybill/transport"
+	"github.com/waybill-project/waybill/transport/local"
+)
+
+// Scheme is the scheme of the URIs of this transport's routes.
+const Scheme = "oci"
+
+// maxLayoutFile is the largest oci-layout file that is read.
+const maxLayoutFile = 4096
+
+// URI returns the URI of the layout at dir.
+func URI(dir string) string {
+	return name.Name{Kind: name.Layout, Path: dir}.String()
+}
+
+// Transport reads blobs and names from layouts. The zero value is ready.
+type Transport struct{}
+
+// Open implements [transport.Transport]. The route's URI is oci:DIR.
+func (Transport) Open(ctx context.Context, route transport.Route, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error) {
+	f, err := open(route, desc.Digest)
+	if err != nil {
+		return nil, err
+	}
+	b, err := local.FileBlob(route.URI, f)
+	if err != nil {
+		return nil, err
+	}
+	return local.Section(ctx, b, desc, offset, length)
+}
+
+// Size implements [transport.Sizer].
+func (Transport) Size(_ context.Context, route transport.Route, desc ocispec.Descriptor) (int64, error) {
+	f, err := open(route, desc.Digest)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	b, err := local.FileBlob(route.URI, f)
+	return b.Size, err
+}
+
+func open(route transport.Route, d digest.Digest) (*os.File, error) {
+	n, err := name.Parse(route.URI)
+	if err == nil && n.Kind != name.Layout {
+		err = errors.New("not oci:DIR")
+	}
+	if err != nil {
+		return nil, transport.Errorf(transport.ErrPermanent, route.URI, "%w", err)
+	}
+	file, err := BlobPath(d)
+	if err != nil {
+		return nil, transport.Errorf(transport.ErrPermanent, route.URI, "%w", err)
+	}
+	return local.Open(route.URI, n.Path, file)
+}
+
+// BlobPath returns the path of a blob within a layout, with slashes:
+// blobs/ALGORITHM/HEX. The digest is validated first (CVE-2024-3727).
+func BlobPath(d digest.Digest) (string, error) {
+	if err := blobdigest.Validate(d); err != nil {
+		return "", err
+	}
+	return path.Join(ocispec.ImageBlobsDir, d.Algorithm().String(), d.Encoded()), nil
+}
+
+// Resolve returns the descriptor of the image that n, a [name.Layout], means:
+// see [Select]. A digest that index.json doesn't hold may also be that of a
+// manifest or index deeper in the layout.
+func (t Transport) Resolve(ctx context.Context, n name.Name) (ocispec.Descriptor, error) {
+	if err := ctx.Err(); err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	index, err := readIndex(n)
+	if err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	desc, err := Select(index, n)
+	if n.Digest == "" || !errors.Is(err, transport.ErrNotFound) {
+		return desc, err
+	}
+	file, err := BlobPath(n.Digest)
+	if err != nil {
+		return ocispec.Descriptor{}, transport.Errorf(transport.ErrPermanent, n.String(), "%w", err)
+	}
+	content, err := local.ReadFile(n.String(), n.Path, file, image.MaxDocument)
+	if err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	return Describe(n, content)
+}
+
+// Entries returns the descriptors in the layout's index.json, in its order.
+// Their annotations hold the refs ([Ref]).
+func (t Transport) Entries(ctx context.Context, n name.Name) ([]ocispec.Descriptor, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	index, err := readIndex(n)
+	if err != nil {
+		return nil, err
+	}
+	return index.Manifests, nil
+}
+
+func readIndex(n name.Name) (*image.Document, error) {
+	if n.Kind != name.Layout {
+		return nil, transport.Errorf(transport.ErrPermanent, n.String(), "not the name of an OCI layout; write oci:DIR[:REF]")
+	}
+	marker, err := local.ReadFile(n.String(), n.Path, ocispec.ImageLayoutFile, maxLayoutFile)
+	if err != nil {
+		return nil, notLayout(n, err)
+	}
+	if err := CheckVersion(n, marker); err != nil {
+		return nil, err
+	}
+	content, err := local.ReadFile(n.String(), n.Path, ocispec.ImageIndexFile, image.MaxDocument)
+	if err != nil {
+		return nil, err
+	}
+	return ParseIndex(n, content)
+}
+
+// notLayout says what to do about a directory that is there and no layout.
+func notLayout(n name.Name, err error) error {
+	if !errors.Is(err, transport.ErrNotFound) {
+		return err
+	}
+	if info, statErr := os.Stat(n.Path); statErr != nil || !info.IsDir() {
+		if strings.Contains(n.Path, "%3A") || n.Ref == "" {
+			return err
+		}
+		return transport.Errorf(transport.ErrNotFound, n.String(), "%w (a colon that is part of the path is written %%3A)", err)
+	}
+	return transport.Errorf(transport.ErrPermanent, n.String(), "%s isn't an OCI layout: it has no %s file", n.Path, ocispec.ImageLayoutFile)
+}
+
+// CheckVersion reads an oci-layout file. Any version 1 is accepted: it has been
+// 1.0.0 ever since.
+func CheckVersion(n name.Name, content []byte) error {
+	var marker ocispec.ImageLayout
+	if err := json.Unmarshal(content, &marker); err != nil {
+		return transport.Errorf(transport.ErrPermanent, n.String(), "%s: not JSON: %w", ocispec.ImageLayoutFile, err)
+	}
+	if major, _, _ := strings.Cut(marker.Version, "."); major != "1" {
+		return transport.Errorf(transport.ErrPermanent, n.String(), "%s: version %q; this program reads version 1", ocispec.ImageLayoutFile, marker.Version)
+	}
+	return nil
+}
