@@ -1,0 +1,235 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math"
+	"time"
+)
+
+// A chunk is about a second's worth of the connection that asks for it, within
+// these bounds, so that what a dead source takes with it, or what a kill -9
+// costs, is never more than a second or so of one connection.
+const (
+	chunkMin   = 256 << 10
+	chunkMax   = 32 << 20
+	chunkTime  = time.Second
+	chunkFirst = 1 << 20 // for a connection whose rate isn't known
+	stealMin   = 64 << 10
+)
+
+// claim is a range one connection has undertaken to bring. Its fields are
+// guarded by the transfer's mutex, except body, which is the lane's.
+type claim struct {
+	lane     *lane
+	ctx      context.Context
+	cancel   context.CancelFunc
+	pos, end int64 // what it still owes; end shrinks when a part is stolen
+	asked    int64 // end as it was asked of the source
+	copies   int   // how often it was duplicated
+	cause    error // why it was cancelled
+
+	sent    time.Time // when the source was asked
+	last    time.Time // when bytes last came, or it was asked
+	began   time.Time // when the first byte came; zero before
+	got     int64
+	reading bool // false while it is opened ahead of need
+	ahead   bool // another goroutine opens it
+
+	body   io.ReadCloser
+	err    error
+	opened chan struct{} // closed when body or err is set
+}
+
+// errTaken is the cause of a claim's end when other lanes took what it owed,
+// or there is nothing left to bring: no fault of its source.
+var errTaken = errors.New("taken over")
+
+// plan says who may take part in a download.
+type plan struct {
+	allow func(*member) bool // nil: everybody
+	// afresh: bytes are compared with those on disk and must come from a
+	// source that doesn't vouch for them yet.
+	afresh bool
+}
+
+// allowed reports whether m may take part in the present download.
+func (t *transfer) allowed(m *member) bool {
+	return !m.gone && (t.plan.allow == nil || t.plan.allow(m))
+}
+
+// eligible returns the unclaimed ranges that m may bring.
+func (t *transfer) eligible(m *member) spans {
+	if !t.allowed(m) {
+		return nil
+	}
+	if t.plan.afresh {
+		return t.unclaimed.minus(t.repair.vouched[m.src])
+	}
+	return t.unclaimed
+}
+
+// take claims the next chunk for l; nil when nothing is unclaimed. t.mu is held.
+func (t *transfer) take(l *lane, from int64) *claim {
+	el := t.eligible(l.m)
+	i := el.search(from)
+	if i == len(el) {
+		return nil
+	}
+	r := el[i]
+	r.start = max(r.start, from)
+	n := t.chunk(l, el)
+	if r.len() < n+n/2 {
+		n = r.len() // no crumbs
+	}
+	t.unclaimed.remove(r.start, r.start+n)
+	return t.newClaim(l, r.start, r.start+n)
+}
+
+// chunk says how much l should claim: a second's worth, growing no faster than
+// fourfold, and towards the end no more than half of its share of what is
+// left, so that all lanes finish together.
+func (t *transfer) chunk(l *lane, el spans) int64 {
+	rate := l.rate
+	if rate == 0 {
+		rate, _ = l.m.src.speed()
+	}
+	n := int64(chunkFirst)
+	if rate > 0 {
+		n = int64(rate * chunkTime.Seconds())
+	}
+	if l.chunk > 0 {
+		n = min(n, 4*l.chunk)
+	}
+	var all float64
+	for c := range t.claims {
+		if c.lane != l {
+			all += c.lane.rate
+		}
+	}
+	if all > 0 && rate > 0 {
+		n = min(n, int64(float64(el.size())*rate/(all+rate)/2))
+	}
+	n = min(max(n, chunkMin), chunkMax)
+	l.chunk = n
+	return n
+}
+
+func (t *transfer) newClaim(l *lane, start, end int64) *claim {
+	c := &claim{lane: l, pos: start, end: end, asked: end, last: time.Now(), opened: make(chan struct{})}
+	c.ctx, c.cancel = context.WithCancel(t.ctx)
+	t.claims[c] = struct{}{}
+	return c
+}
+
+// drop ends a claim; what it still owes may be claimed again. t.mu is held.
+func (t *transfer) drop(c *claim) {
+	if _, ok := t.claims[c]; !ok {
+		return
+	}
+	delete(t.claims, c)
+	c.cancel()
+	for _, r := range t.need.within(c.pos, c.end) {
+		t.unclaimed.add(r.start, r.end)
+	}
+	for o := range t.claims { // a duplicate may still be at it
+		t.unclaimed.remove(o.pos, o.end)
+	}
+	t.work.Broadcast()
+}
+
+// withdraw cancels a claim for the given cause; its lane will drop it.
+func (c *claim) withdraw(cause error) {
+	if c.cause == nil {
+		c.cause = cause
+		c.cancel()
+	}
+}
+
+// speed estimates at which rate the claim's bytes come in now; 0 when it stands
+// still.
+func (c *claim) speed(now time.Time) float64 {
+	if c.began.IsZero() {
+		rate, latency := c.lane.m.src.speed()
+		if c.sent.IsZero() || now.Sub(c.sent) < 4*latency+50*time.Millisecond {
+			return rate
+		}
+		return 0
+	}
+	r := c.lane.meter.rate(now)
+	if quiet := now.Sub(c.last); quiet > 200*time.Millisecond {
+		// The window still remembers better times.
+		r = min(r, float64(c.got)/now.Sub(c.began).Seconds()) * math.Exp(-quiet.Seconds()*3)
+	}
+	return r
+}
+
+// steal finds work for an idle lane among what others still owe: the back part
+// of the claim that would be finished last, cut so that both finish together;
+// all of it where it stands still; or, where cutting doesn't pay, a second try
+// at the same bytes. t.mu is held; nil when nothing is worth it.
+func (t *transfer) steal(l *lane, now time.Time) *claim {
+	mine, latency := l.rate, time.Duration(0)
+	if r, lat := l.m.src.speed(); mine == 0 {
+		mine, latency = r, lat
+	} else {
+		latency = lat
+	}
+	if mine == 0 {
+		mine = float64(chunkMin) // unknown: be modest
+	}
+	var victim *claim
+	var worst float64
+	for c := range t.claims {
+		if c.lane == l || !t.mayTake(l.m, c) {
+			continue
+		}
+		if eta := float64(c.end-c.pos) / max(c.speed(now), 1); victim == nil || eta > worst {
+			victim, worst = c, eta
+		}
+	}
+	if victim == nil {
+		return nil
+	}
+	left, theirs := float64(victim.end-victim.pos), victim.speed(now)
+	if worst <= 2*latency.Seconds()+left/mine*0.1+0.02 {
+		return nil // it will be done before we have begun
+	}
+	share := int64(mine * (left - theirs*latency.Seconds()) / (theirs + mine))
+	switch {
+	case victim.end-victim.pos-share < stealMin/4 && share > 0: // it hardly moves
+		start := victim.pos
+		end := victim.end
+		victim.end = start
+		victim.withdraw(errTaken)
+		t.stolen(l, victim, start, end)
+		return t.newClaim(l, start, end)
+	case share >= stealMin:
+		start, end := victim.end-share, victim.end
+		victim.end = start
+		t.stolen(l, victim, start, end)
+		return t.newClaim(l, start, end)
+	case victim.copies == 0 && worst > 2*(latency.Seconds()+left/mine)+0.05:
+		victim.copies++
+		c := t.newClaim(l, victim.pos, victim.end)
+		c.copies = 1
+		t.stolen(l, victim, c.pos, c.end)
+		return c
+	}
+	return nil
+}
+
+// mayTake reports whether m may bring what c still owes.
+func (t *transfer) mayTake(m *member, c *claim) bool {
+	if !t.allowed(m) || !t.need.overlaps(c.pos, c.end) {
+		return false
+	}
+	return !t.plan.afresh || !t.repair.vouched[m.src].overlaps(c.pos, c.end)
+}
+
+func (t *transfer) stolen(l *lane, victim *claim, start, end int64) {
+	if victim.lane.m != l.m {
+		t.e.event(EventStolen, t.desc.Digest, l.m.src, "bytes %d-%d from %s", start, end-1, victim.lane.m.src.shown())
+	}
+}

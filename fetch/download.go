@@ -1,0 +1,246 @@
+package fetch
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"time"
+)
+
+const (
+	tick          = 50 * time.Millisecond
+	patience      = 2 * time.Second  // with a source that stands still while others are at hand
+	slowAfter     = 3 * time.Second  // with one that crawls while others are at hand
+	slowShare     = 0.02             // of the fastest other connection
+	slowRest      = 30 * time.Second // then it is left alone
+	minRateWindow = 30 * time.Second // with one that crawls alone
+)
+
+// errExhausted ends a download that no source at hand can finish.
+var errExhausted = errors.New("no source is left for it")
+
+// download has lanes bring everything in t.need, under the plan p. It returns
+// nil when all of it is on disk, errExhausted when nobody can bring the rest,
+// a fault of this machine, or the context's error. No lane is left when it
+// returns.
+func (t *transfer) download(p plan) error {
+	t.mu.Lock()
+	t.plan, t.over = p, false
+	t.unclaimed = append(spans(nil), t.need...)
+	t.mu.Unlock()
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	var err error
+	for over := false; !over; {
+		if over, err = t.control(time.Now()); over {
+			break
+		}
+		select {
+		case <-ticker.C:
+		case <-t.kick:
+		case <-t.news:
+		case <-t.ctx.Done():
+		}
+	}
+	t.mu.Lock()
+	t.over = true
+	for c := range t.claims {
+		c.withdraw(errTaken)
+	}
+	t.work.Broadcast()
+	t.mu.Unlock()
+	t.lanes.Wait()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.local != nil {
+		return t.local
+	}
+	if err == nil && t.ctx.Err() != nil && len(t.need) > 0 {
+		err = t.ctx.Err()
+	}
+	return err
+}
+
+// control looks at the download once: starts lanes, takes work from sources
+// that stand still, and says whether it is over and how.
+func (t *transfer) control(now time.Time) (over bool, err error) {
+	ready, later := t.candidates(now)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case t.local != nil:
+		return true, t.local
+	case len(t.need) == 0 && t.writing == 0:
+		return true, nil
+	case t.ctx.Err() != nil:
+		return true, t.ctx.Err()
+	}
+	useful := false
+	for _, m := range ready {
+		if !t.allowed(m) {
+			continue
+		}
+		if m.width > 1 && m.src.isWholeOnly() {
+			m.width = 1
+		}
+		if m.lanes < m.width && t.workFor(m) {
+			t.startLane(m)
+		}
+		useful = useful || m.lanes > 0 && (len(t.claims) > 0 || len(t.eligible(m)) > 0)
+	}
+	if !useful && !later && len(t.claims) == 0 && t.writing == 0 {
+		return true, errExhausted
+	}
+	t.watch(now, ready)
+	t.adapt(now, ready)
+	t.work.Broadcast() // idle lanes look again for something to steal
+	return false, nil
+}
+
+// workFor reports whether a new lane of m would find something to do. t.mu is
+// held.
+func (t *transfer) workFor(m *member) bool {
+	if len(t.eligible(m)) > 0 {
+		return true
+	}
+	for c := range t.claims {
+		if t.mayTake(m, c) {
+			return true
+		}
+	}
+	return false
+}
+
+// watch takes claims away from connections that stand still or crawl. With
+// other sources at hand that is soon; a source that is the only one gets the
+// configured patience. t.mu is held.
+func (t *transfer) watch(now time.Time, ready []*member) {
+	for c := range t.claims {
+		if !c.reading || c.sent.IsZero() || c.cause != nil {
+			continue
+		}
+		others := false
+		best := 0.0
+		for _, m := range ready {
+			if m != c.lane.m && t.allowed(m) {
+				others = true
+			}
+		}
+		for o := range t.claims {
+			if o.lane.m != c.lane.m {
+				best = max(best, o.lane.meter.rate(now))
+			}
+		}
+		if verdict := t.tooSlow(c, now, others, best); verdict != nil {
+			c.withdraw(verdict)
+		}
+	}
+}
+
+// tooSlow judges a claim that is being read.
+func (t *transfer) tooSlow(c *claim, now time.Time, others bool, best float64) error {
+	quiet, age := now.Sub(c.last), now.Sub(c.sent)
+	limit := t.e.opts.Stall
+	if c.began.IsZero() {
+		limit = t.e.opts.FirstByte
+	}
+	if others {
+		_, latency := c.lane.m.src.speed()
+		limit = min(limit, max(patience, 4*latency))
+	}
+	rate := c.lane.meter.rate(now)
+	switch {
+	case quiet > limit && !others:
+		return fmt.Errorf("no bytes for %.0f s", quiet.Seconds())
+	case quiet > limit:
+		return stalled(quiet)
+	case age > slowAfter && others && best > 0 && rate < slowShare*best && !c.began.IsZero():
+		return &slowError{fmt.Sprintf("slow: %s beside others at %s", humanRate(rate), humanRate(best)), slowRest}
+	case age > minRateWindow && !others && float64(c.got)/age.Seconds() < float64(t.e.opts.MinRate):
+		return fmt.Errorf("slower than %d B/s for %.0f s", t.e.opts.MinRate, age.Seconds())
+	}
+	return nil
+}
+
+// trial is an experiment with one more connection to a member.
+type trial struct {
+	began time.Time // zero: none is under way
+	base  float64   // total bytes/s before
+	next  time.Time // not before
+	wait  time.Duration
+}
+
+const (
+	trialSettle  = 400 * time.Millisecond
+	trialMeasure = 1400 * time.Millisecond
+	trialGain    = 1.08
+	trialPause   = 10 * time.Second
+	trialEvery   = 1500 * time.Millisecond
+)
+
+// adapt tries, one member at a time, whether one more connection to it makes
+// the whole faster, keeps it if so and takes it back if not. t.mu is held.
+func (t *transfer) adapt(now time.Time, ready []*member) {
+	if t.repairing {
+		return
+	}
+	total := 0.0
+	for c := range t.claims {
+		total += c.lane.meter.rate(now)
+	}
+	for _, m := range t.members {
+		tr := &m.trial
+		if tr.began.IsZero() {
+			continue
+		}
+		if now.Sub(tr.began) < trialSettle+trialMeasure {
+			return
+		}
+		tr.began = time.Time{}
+		if total >= tr.base*trialGain {
+			tr.wait = 0
+			tr.next = now
+			t.e.event(EventConnections, t.desc.Digest, m.src, "%d connections: %s instead of %s", m.width, humanRate(total), humanRate(tr.base))
+			continue
+		}
+		m.width--
+		tr.wait = max(trialPause, 2*tr.wait)
+		tr.next = now.Add(tr.wait)
+		t.retireOne(m)
+	}
+	left := float64(t.unclaimed.size())
+	if total == 0 || left/total < 2*(trialSettle+trialMeasure).Seconds() {
+		return // it wouldn't pay any more
+	}
+	var pick *member
+	for _, m := range ready {
+		tr := &m.trial
+		if tr.next.IsZero() {
+			tr.next = now.Add(trialEvery) // first see what one does
+		}
+		if t.allowed(m) && m.width < t.e.opts.MaxConnections && m.lanes == m.width && now.After(tr.next) && !m.src.isWholeOnly() {
+			if pick == nil || tr.next.Before(pick.trial.next) {
+				pick = m
+			}
+		}
+	}
+	if pick == nil {
+		return
+	}
+	pick.trial.began, pick.trial.base = now, total
+	pick.width++
+}
+
+// retireOne ends one of m's lanes after what it has claimed. t.mu is held.
+func (t *transfer) retireOne(m *member) {
+	var pick *lane
+	least := int64(math.MaxInt64)
+	for c := range t.claims {
+		if c.lane.m == m && !c.lane.retire && c.end-c.pos < least {
+			pick, least = c.lane, c.end-c.pos
+		}
+	}
+	if pick != nil {
+		pick.retire = true
+	}
+}

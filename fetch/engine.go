@@ -1,0 +1,216 @@
+package fetch
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/waybill-project/waybill/store"
+	"github.com/waybill-project/waybill/transport"
+)
+
+// Options configure an [Engine]. Transport and Store are required; the zero
+// value of everything else is a good default.
+type Options struct {
+	// Transport reads ranges; commonly a [transport.Schemes].
+	Transport transport.Transport
+	// Store keeps partials and takes what was verified.
+	Store *store.Store
+	// Observe, when set, is told what happens. It is called from many
+	// goroutines and must be quick.
+	Observe func(Event)
+
+	// MaxConnections bounds the connections to one source for one blob.
+	// More than one is only used while it adds throughput. Default 6.
+	MaxConnections int
+	// FirstByte is how long a source that is the only one may take to begin
+	// to answer. With others at hand it is given up much sooner. Default 20 s.
+	FirstByte time.Duration
+	// Stall is how long a source that is the only one may pause while it
+	// sends. With others at hand its work is given to them much sooner.
+	// Default 20 s.
+	Stall time.Duration
+	// MinRate is the least bytes per second a source that is the only one
+	// must keep up over half a minute. Default 512.
+	MinRate int64
+}
+
+func (o *Options) setDefaults() {
+	if o.Observe == nil {
+		o.Observe = func(Event) {}
+	}
+	if o.MaxConnections <= 0 {
+		o.MaxConnections = 6
+	}
+	if o.FirstByte <= 0 {
+		o.FirstByte = 20 * time.Second
+	}
+	if o.Stall <= 0 {
+		o.Stall = 20 * time.Second
+	}
+	if o.MinRate <= 0 {
+		o.MinRate = 512
+	}
+}
+
+// Engine fetches blobs, each from all of its sources at once, into a store. It
+// remembers over its life what it learns about sources. Safe for concurrent
+// use.
+type Engine struct {
+	opts Options
+
+	mu        sync.Mutex
+	transfers map[digest.Digest]*transfer
+	sources   map[string]*source
+	order     []*source // in the order they became known
+}
+
+// New returns an engine.
+func New(opts Options) *Engine {
+	opts.setDefaults()
+	return &Engine{
+		opts:      opts,
+		transfers: map[digest.Digest]*transfer{},
+		sources:   map[string]*source{},
+	}
+}
+
+// Routes is what a locator yields for one blob: places, as it learns of them.
+// An error concerns one place of knowledge and doesn't end the sequence's use.
+type Routes = iter.Seq2[transport.Route, error]
+
+// Result says how a blob came to be in the store.
+type Result struct {
+	Digest digest.Digest
+	Size   int64
+	// Cached: it was there already, or another process committed it.
+	Cached bool
+	// Resumed is how many of its bytes an earlier, interrupted fetch left.
+	Resumed int64
+	// Served lists who served which range in this fetch, in order of offset.
+	// Without the resumed ranges where they turned out right.
+	Served []Served
+}
+
+// Served is a range of a blob and the source that served it.
+type Served struct {
+	Source         string
+	Offset, Length int64
+}
+
+// BySource sums Served: sources in order of first appearance, and bytes.
+func (r *Result) BySource() []Served {
+	var out []Served
+	for _, s := range r.Served {
+		i := slices.IndexFunc(out, func(o Served) bool { return o.Source == s.Source })
+		if i < 0 {
+			out = append(out, Served{Source: s.Source, Offset: s.Offset})
+			i = len(out) - 1
+		}
+		out[i].Length += s.Length
+	}
+	return out
+}
+
+// Fetch brings the blob desc into the store and returns how. It is [Engine.Start]
+// and [Task.Wait].
+func (e *Engine) Fetch(ctx context.Context, desc ocispec.Descriptor, routes Routes) (*Result, error) {
+	return e.Start(ctx, desc, routes).Wait()
+}
+
+// Start begins to bring the blob desc into the store, reading it from the
+// routes as they become known, or joins the fetch of it that is under way in
+// this engine. desc.Size may be -1 where it isn't known; the sources are then
+// asked for it. Ending ctx gives up this caller's interest; the fetch stops,
+// keeping what it has, when nobody's is left.
+//
+// The blob is in the store when Wait returns nil: every byte verified against
+// desc.Digest, synced to disk. Errors of Wait are an [*Error], a
+// [*store.SpaceError], or ctx's.
+func (e *Engine) Start(ctx context.Context, desc ocispec.Descriptor, routes Routes) *Task {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	t := e.transfers[desc.Digest]
+	if t != nil && t.desc.Size != desc.Size && t.desc.Size >= 0 && desc.Size >= 0 {
+		return failedTask(ctx, fmt.Errorf("blob %s: described with %d bytes here and %d bytes elsewhere", desc.Digest, desc.Size, t.desc.Size))
+	}
+	if t == nil || !t.join() {
+		t = newTransfer(e, desc, context.WithoutCancel(ctx))
+		e.transfers[desc.Digest] = t
+		go func() {
+			t.run()
+			e.mu.Lock()
+			if e.transfers[desc.Digest] == t {
+				delete(e.transfers, desc.Digest)
+			}
+			e.mu.Unlock()
+		}()
+	}
+	t.locate(routes)
+	return newTask(ctx, t)
+}
+
+// source returns what is known of the route's source.
+func (e *Engine) source(key, origin string) *source {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := e.sources[key]
+	if s == nil {
+		s = &source{key: key, origin: origin}
+		e.sources[key] = s
+		e.order = append(e.order, s)
+	}
+	return s
+}
+
+// Sources reports on every source the engine has met, in the order it did.
+func (e *Engine) Sources() []SourceReport {
+	e.mu.Lock()
+	order := slices.Clone(e.order)
+	e.mu.Unlock()
+	now := time.Now()
+	out := make([]SourceReport, len(order))
+	for i, s := range order {
+		out[i] = s.report(now)
+	}
+	return out
+}
+
+// BlobReport is how far a blob has come.
+type BlobReport struct {
+	Digest    digest.Digest
+	Size      int64 // -1 when not known yet
+	Done      int64 // bytes on disk
+	Resumed   int64 // of these, left by an earlier fetch
+	Repairing bool  // the digest was wrong; the liar is being looked for
+}
+
+// Blobs reports on every blob being fetched, sorted by digest.
+func (e *Engine) Blobs() []BlobReport {
+	e.mu.Lock()
+	ts := make([]*transfer, 0, len(e.transfers))
+	for _, t := range e.transfers {
+		ts = append(ts, t)
+	}
+	e.mu.Unlock()
+	out := make([]BlobReport, len(ts))
+	for i, t := range ts {
+		out[i] = t.report()
+	}
+	slices.SortFunc(out, func(a, b BlobReport) int { return strings.Compare(string(a.Digest), string(b.Digest)) })
+	return out
+}
+
+func (e *Engine) event(typ EventType, d digest.Digest, src *source, format string, args ...any) {
+	ev := Event{Time: time.Now(), Type: typ, Digest: d, Detail: fmt.Sprintf(format, args...)}
+	if src != nil {
+		ev.Source = src.key
+	}
+	e.opts.Observe(ev)
+}

@@ -1,0 +1,472 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/waybill-project/waybill/transport"
+)
+
+const (
+	bufferSize  = 256 << 10
+	flushAfter  = 50 * time.Millisecond  // a buffer is written when full, or after this
+	recordSize  = 1 << 20                // the journal is told every so many bytes,
+	recordAfter = 200 * time.Millisecond // or after so long
+)
+
+var buffers = sync.Pool{New: func() any { b := make([]byte, bufferSize); return &b }}
+
+// lane is one connection's worth of work: it claims ranges for its member, one
+// after the other, and opens the next while the last bytes of the present one
+// arrive, so that a source's latency costs nothing between them.
+type lane struct {
+	t *transfer
+	m *member
+
+	// Guarded by t.mu.
+	cur, ahead *claim
+	rate       float64 // smoothed bytes/s
+	chunk      int64   // the last chunk's size
+	meter      meter
+	retire     bool // the controller found it adds nothing
+
+	// The lane's own: bytes written and not yet in the journal.
+	recorded      span
+	recordedSince time.Time
+}
+
+// startLane puts one more connection of m to work. t.mu is held.
+func (t *transfer) startLane(m *member) {
+	m.lanes++
+	if !m.asked {
+		m.asked = true
+		t.e.event(EventAsked, t.desc.Digest, m.src, "")
+	}
+	l := &lane{t: t, m: m}
+	t.laneCount++
+	t.lanes.Add(1)
+	go func() {
+		defer t.lanes.Done()
+		l.run()
+		t.mu.Lock()
+		m.lanes--
+		t.laneCount--
+		t.mu.Unlock()
+		signal(t.kick)
+	}()
+}
+
+func (l *lane) run() {
+	for {
+		if l.m.src.isWholeOnly() {
+			if !l.stream() {
+				return
+			}
+			continue
+		}
+		c := l.next()
+		if c == nil {
+			return
+		}
+		if !c.ahead {
+			l.open(c)
+		}
+		if !l.settle(c, l.pump(c)) {
+			return
+		}
+	}
+}
+
+// next returns the lane's next claim: the one opened ahead, a chunk nobody has
+// claimed, or a part of somebody else's. It waits for one; nil means the lane
+// is to end.
+func (l *lane) next() *claim {
+	t := l.t
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for {
+		if c := l.ahead; c != nil {
+			l.ahead, l.cur = nil, c
+			c.reading, c.last = true, time.Now()
+			return c
+		}
+		if t.over || l.retire || t.ctx.Err() != nil || !t.allowed(l.m) || l.m.src.isWholeOnly() {
+			return nil
+		}
+		now := time.Now()
+		ok, wait := l.m.src.usable(now)
+		if !ok || wait > 0 {
+			return nil // the controller starts a new lane when it may be asked again
+		}
+		c := t.take(l, 0)
+		if c == nil {
+			c = t.steal(l, now)
+		}
+		if c != nil {
+			c.reading = true
+			l.cur = c
+			return c
+		}
+		t.work.Wait()
+	}
+}
+
+// open asks the source for the claim's range.
+func (l *lane) open(c *claim) {
+	t := l.t
+	t.mu.Lock()
+	c.sent = time.Now()
+	c.last = c.sent
+	off := c.pos
+	c.asked = c.end
+	desc := t.desc
+	t.mu.Unlock()
+	desc.Size = t.size
+	if c.asked > off {
+		c.body, c.err = t.e.opts.Transport.Open(c.ctx, l.m.route, desc, off, c.asked-off)
+	} else {
+		c.err = errTaken
+	}
+	if c.err == nil {
+		l.m.src.opened(time.Since(c.sent))
+	}
+	close(c.opened)
+}
+
+// openAhead claims and opens the lane's next chunk when the present one will
+// be through in about the time that takes.
+func (l *lane) openAhead(c *claim) {
+	t := l.t
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	_, latency := l.m.src.speed()
+	if l.ahead != nil || l.retire || t.over || float64(c.end-c.pos) > l.rate*1.5*latency.Seconds() {
+		return
+	}
+	if l.ahead = t.take(l, 0); l.ahead != nil {
+		ahead := l.ahead
+		ahead.ahead = true
+		t.lanes.Add(1)
+		go func() {
+			defer t.lanes.Done()
+			l.open(ahead)
+		}()
+	}
+}
+
+// pump brings the claim's bytes to disk until it owes none.
+func (l *lane) pump(c *claim) error {
+	<-c.opened
+	if c.err != nil {
+		return c.err
+	}
+	return l.read(c, c.body)
+}
+
+// read copies from body to disk until the claim owes nothing more, and sees
+// the body to its end where it was read whole.
+func (l *lane) read(c *claim, body io.Reader) error {
+	buf := buffers.Get().(*[]byte)
+	defer func() { buffers.Put(buf) }()
+	for {
+		left, whole := l.owes(c)
+		if left <= 0 {
+			if whole {
+				return expectEOF(body)
+			}
+			return nil
+		}
+		n, err := fill(body, (*buf)[:min(left, bufferSize)])
+		if n > 0 {
+			l.m.src.read(n, time.Now())
+			var werr error
+			if buf, werr = l.deliver(c, buf, n); werr != nil {
+				return werr
+			}
+		}
+		switch left, _ = l.owes(c); {
+		case err == nil:
+			l.openAhead(c)
+		case errors.Is(err, io.EOF) && left <= 0:
+			return nil
+		case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+			return transport.Errorf(transport.ErrTemporary, l.m.route.URI, "the body ended early, %d bytes short", left)
+		default:
+			return err
+		}
+	}
+}
+
+// owes returns how many bytes the claim still owes, and whether its body is
+// to end with them.
+func (l *lane) owes(c *claim) (left int64, whole bool) {
+	l.t.mu.Lock()
+	defer l.t.mu.Unlock()
+	return c.end - c.pos, c.end == c.asked && c.cause == nil
+}
+
+// fill reads into p until there is enough to be worth a write.
+func fill(r io.Reader, p []byte) (n int, err error) {
+	start := time.Now()
+	for n < len(p) && err == nil {
+		var k int
+		k, err = r.Read(p[n:])
+		n += k
+		if time.Since(start) > flushAfter {
+			break
+		}
+	}
+	return n, err
+}
+
+// expectEOF makes sure that a body doesn't go on after what it was asked for,
+// and lets the connection be used again.
+func expectEOF(body io.Reader) error {
+	var one [1]byte
+	n, err := body.Read(one[:])
+	switch {
+	case n > 0:
+		return transport.Errorf(transport.ErrPermanent, "", "sent more than it was asked for")
+	case err == nil || errors.Is(err, io.EOF):
+		return nil
+	}
+	return err
+}
+
+// deliver writes n bytes of buf at the claim's position: those of them nobody
+// else has brought meanwhile. It returns a buffer to go on with.
+func (l *lane) deliver(c *claim, buf *[]byte, n int) (*[]byte, error) {
+	t := l.t
+	now := time.Now()
+	t.mu.Lock()
+	off := c.pos
+	c.pos += int64(n)
+	c.got += int64(n)
+	c.last = now
+	if c.began.IsZero() {
+		c.began = now
+	}
+	l.meter.add(int64(n), now)
+	if d := now.Sub(c.sent).Seconds(); d > 0.02 || c.got >= chunkMin {
+		l.rate = float64(c.got) / max(d, 1e-6)
+		if r := l.meter.rate(now); d > 0.5 && r > 0 {
+			l.rate = r
+		}
+	}
+	parts := t.need.within(off, off+int64(n))
+	t.need.remove(off, off+int64(n))
+	t.unclaimed.remove(off, off+int64(n))
+	t.writing++
+	t.mu.Unlock()
+
+	var err error
+	for _, p := range parts {
+		if err = l.write(p, (*buf)[p.start-off:p.end-off]); err != nil {
+			break
+		}
+	}
+
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.writing--
+	if err != nil {
+		t.fail(err)
+		return buf, err
+	}
+	if len(parts) == 1 && parts[0] == (span{off, off + int64(n)}) && !t.repairing && t.hash.offer(off, buf, n) {
+		buf = buffers.Get().(*[]byte)
+	}
+	for _, p := range parts {
+		t.arrived(l.m.src, p)
+	}
+	if len(t.need) == 0 && t.writing == 0 {
+		signal(t.kick)
+	}
+	return buf, nil
+}
+
+// write puts one part on disk and, every so often, into the journal.
+func (l *lane) write(p span, b []byte) error {
+	t := l.t
+	if t.repair != nil {
+		return t.repair.write(l.m.src, p, b)
+	}
+	if _, err := t.ingest.WriteAt(b, p.start); err != nil {
+		return err
+	}
+	if l.recorded.len() > 0 && l.recorded.end != p.start {
+		if err := l.flush(); err != nil {
+			return err
+		}
+	}
+	now := time.Now()
+	if l.recorded.len() == 0 {
+		l.recorded.start, l.recordedSince = p.start, now
+	}
+	l.recorded.end = p.end
+	if l.recorded.len() >= recordSize || now.Sub(l.recordedSince) >= recordAfter {
+		return l.flush()
+	}
+	return nil
+}
+
+// flush tells the journal what the lane has written.
+func (l *lane) flush() error {
+	r := l.recorded
+	l.recorded = span{}
+	if r.len() == 0 {
+		return nil
+	}
+	return l.t.ingest.Record(r.start, r.len(), l.m.src.key)
+}
+
+// arrived enters that p is on disk. t.mu is held.
+func (t *transfer) arrived(src *source, p span) {
+	if t.repair != nil {
+		return // it keeps its own books
+	}
+	t.have.set(served{span: p, by: src})
+	t.extendPrefix()
+}
+
+// extendPrefix moves the end of the contiguous prefix and wakes who waits for
+// that. t.mu is held.
+func (t *transfer) extendPrefix() {
+	for i := t.have.search(t.prefix); i < len(t.have) && t.have[i].start <= t.prefix; i++ {
+		t.prefix = t.have[i].end
+	}
+	t.data.Broadcast()
+}
+
+// fail ends the transfer for a fault of this machine. t.mu is held.
+func (t *transfer) fail(err error) {
+	if t.local == nil {
+		t.local = err
+	}
+	t.cancel()
+	t.data.Broadcast()
+	signal(t.kick)
+}
+
+// settle draws the consequences of how a claim ended. It reports whether the
+// lane goes on.
+func (l *lane) settle(c *claim, err error) bool {
+	t := l.t
+	if c.body != nil {
+		c.body.Close()
+	}
+	ferr := l.flush()
+	t.mu.Lock()
+	if ferr != nil {
+		t.fail(ferr)
+	}
+	l.cur = nil
+	took := time.Duration(0)
+	if !c.began.IsZero() {
+		took = time.Since(c.sent)
+	}
+	if c.cause != nil {
+		err = c.cause
+	}
+	t.drop(c)
+	t.mu.Unlock()
+	if c.got >= chunkMin {
+		l.m.src.finished(c.got, took)
+	}
+	return l.judge(err, c.got)
+}
+
+// judge tells the source's record, and the observer, how it did. It reports
+// whether the lane goes on.
+func (l *lane) judge(err error, got int64) bool {
+	t, src := l.t, l.m.src
+	if t.ctx.Err() != nil {
+		l.abandonAhead()
+		return false
+	}
+	if err == nil {
+		src.progressed()
+		return true
+	}
+	if errors.Is(err, errTaken) {
+		return true
+	}
+	if errors.Is(err, context.Canceled) {
+		l.abandonAhead()
+		return false
+	}
+	var slow *slowError
+	if errors.As(err, &slow) {
+		src.demote(slow.Error(), slow.rest, time.Now())
+		t.e.event(EventDemoted, t.desc.Digest, src, "%s", slow.Error())
+		l.remember(slow, false)
+		l.abandonAhead()
+		return false
+	}
+	whole := src.isWholeOnly()
+	gone := src.failed(err, got, time.Now())
+	l.remember(err, gone)
+	switch {
+	case gone:
+		t.e.event(EventGone, t.desc.Digest, src, "%s", reasonOf(err))
+	case !whole && src.isWholeOnly():
+		t.e.event(EventFailed, t.desc.Digest, src, "sends only whole blobs")
+		l.abandonAhead()
+		return true
+	default:
+		t.e.event(EventFailed, t.desc.Digest, src, "%s", reasonOf(err))
+	}
+	l.abandonAhead()
+	return false
+}
+
+func (l *lane) remember(err error, gone bool) {
+	l.t.mu.Lock()
+	defer l.t.mu.Unlock()
+	l.m.last = err
+	if gone {
+		l.m.gone = true
+		for c := range l.t.claims { // its other connections needn't try
+			if c.lane.m == l.m && c.began.IsZero() {
+				c.withdraw(errTaken)
+			}
+		}
+	}
+	l.t.work.Broadcast()
+	signal(l.t.kick)
+}
+
+// abandonAhead gives back what was opened ahead.
+func (l *lane) abandonAhead() {
+	l.t.mu.Lock()
+	c := l.ahead
+	l.ahead = nil
+	if c != nil {
+		l.t.drop(c)
+	}
+	l.t.mu.Unlock()
+	if c == nil {
+		return
+	}
+	<-c.opened
+	if c.body != nil {
+		c.body.Close()
+	}
+}
+
+// slowError is the verdict on a source that was reading too slowly, or not at
+// all, for others to wait for it.
+type slowError struct {
+	what string
+	rest time.Duration
+}
+
+func (e *slowError) Error() string { return e.what }
+
+func stalled(quiet time.Duration) *slowError {
+	return &slowError{fmt.Sprintf("stalled: no bytes for %.1f s", quiet.Seconds()), 10 * time.Second}
+}

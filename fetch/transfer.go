@@ -1,0 +1,349 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"sync"
+	"time"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/waybill-project/waybill/store"
+	"github.com/waybill-project/waybill/transport"
+)
+
+// transfer brings one blob into the store. Its run goroutine owns the order of
+// things; lanes (connections) read and write; the hasher follows the prefix.
+type transfer struct {
+	e      *Engine
+	desc   ocispec.Descriptor
+	size   int64 // desc.Size, or what sources said; fixed before bytes flow
+	ctx    context.Context
+	cancel context.CancelFunc
+	done   chan struct{}
+	result *Result // with err, set before done is closed
+	err    error
+
+	mu   sync.Mutex
+	work *sync.Cond // for lanes: ranges to claim may have appeared
+	data *sync.Cond // for readers and the hasher: the prefix may have grown
+
+	// Who wants it, and who may have it.
+	interest int
+	left     bool // nobody wants it any more
+	locating int  // locators still at work
+	members  []*member
+	locErrs  []error
+	news     chan struct{} // a member joined, or a locator ended
+
+	// The bytes. need ⊇ unclaimed; have and need never overlap, and what is
+	// in neither is being written.
+	ingest    *store.Ingest
+	have      ledger
+	prefix    int64
+	need      spans
+	unclaimed spans
+	claims    map[*claim]struct{}
+	writing   int
+	local     error // this machine's fault: disk full, …; ends the transfer
+	hash      hasher
+	readers   map[*reader]struct{}
+	resumed   int64
+	finished  bool
+
+	// The download under way.
+	plan      plan
+	over      bool // lanes are to end
+	lanes     sync.WaitGroup
+	laneCount int
+	kick      chan struct{} // the controller is to look at once
+	repairing bool
+	repair    *repair
+	condemned bool // no byte on disk can be told from a lie
+}
+
+// member is a source in its role for one blob.
+type member struct {
+	src   *source
+	route transport.Route
+
+	gone  bool  // not to be asked again for this blob
+	lied  bool  // convicted over this blob
+	last  error // the last failure
+	asked bool
+	lanes int   // connections in use
+	width int   // connections allowed
+	trial trial // whether one more connection helps
+}
+
+func newTransfer(e *Engine, desc ocispec.Descriptor, ctx context.Context) *transfer {
+	t := &transfer{
+		e: e, desc: desc, size: desc.Size,
+		done: make(chan struct{}), news: make(chan struct{}, 1), kick: make(chan struct{}, 1),
+		claims: map[*claim]struct{}{}, readers: map[*reader]struct{}{},
+		interest: 1,
+	}
+	t.ctx, t.cancel = context.WithCancel(ctx)
+	t.work, t.data = sync.NewCond(&t.mu), sync.NewCond(&t.mu)
+	return t
+}
+
+// join adds a caller's interest; false if the transfer is past joining.
+func (t *transfer) join() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.left || t.finished {
+		return false
+	}
+	t.interest++
+	return true
+}
+
+func (t *transfer) leave() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.interest--
+	if t.interest == 0 && !t.finished {
+		t.left = true
+		t.cancel()
+		t.data.Broadcast()
+	}
+}
+
+func (t *transfer) abandoned() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.left
+}
+
+// locate takes in a locator's routes as it yields them.
+func (t *transfer) locate(routes Routes) {
+	if routes == nil {
+		return
+	}
+	t.mu.Lock()
+	t.locating++
+	t.mu.Unlock()
+	go func() {
+		next, stop := iter.Pull2(routes)
+		defer stop()
+		for t.ctx.Err() == nil {
+			r, err, ok := next()
+			if !ok {
+				break
+			}
+			t.addRoute(r, err)
+		}
+		t.mu.Lock()
+		t.locating--
+		t.mu.Unlock()
+		signal(t.news)
+	}()
+}
+
+func (t *transfer) addRoute(r transport.Route, err error) {
+	if err != nil {
+		t.mu.Lock()
+		t.locErrs = append(t.locErrs, err)
+		t.mu.Unlock()
+		return
+	}
+	src := t.e.source(r.SourceKey(), r.Origin)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, m := range t.members {
+		if m.route.URI == r.URI {
+			return
+		}
+	}
+	t.members = append(t.members, &member{src: src, route: r, width: 1})
+	signal(t.news)
+	signal(t.kick)
+}
+
+// signal wakes whoever waits on ch, or will next.
+func signal(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}
+
+// run brings the blob in and publishes the outcome.
+func (t *transfer) run() {
+	result, err := t.bring()
+	if err != nil && t.ctx.Err() != nil && t.abandoned() {
+		err = context.Canceled
+	}
+	if err == nil {
+		for _, s := range result.Served {
+			t.e.source(s.Source, "").keep(s.Length)
+		}
+	}
+	t.mu.Lock()
+	t.result, t.err, t.finished = result, err, true
+	if result != nil {
+		t.size = result.Size
+	}
+	t.data.Broadcast()
+	t.mu.Unlock()
+	t.cancel()
+	close(t.done)
+}
+
+func (t *transfer) bring() (*Result, error) {
+	d := t.desc.Digest
+	if err := checkDigest(d); err != nil {
+		return nil, err
+	}
+	if n, err := t.e.opts.Store.Stat(d); err == nil {
+		return t.cached(n)
+	} else if !errors.Is(err, store.ErrNotFound) {
+		return nil, err
+	}
+	if t.desc.Size == 0 || len(t.desc.Data) > 0 && t.desc.Size == int64(len(t.desc.Data)) {
+		return t.embedded()
+	}
+	t.e.event(EventStarted, d, nil, "")
+	if t.desc.Size < 0 {
+		return t.sizeUnknown()
+	}
+	return t.sizeKnown()
+}
+
+func (t *transfer) sizeKnown() (*Result, error) {
+	if t.size <= smallMax {
+		return t.small()
+	}
+	return t.large()
+}
+
+// cached answers from the store.
+func (t *transfer) cached(n int64) (*Result, error) {
+	d := t.desc.Digest
+	if t.desc.Size >= 0 && n != t.desc.Size {
+		return nil, fmt.Errorf("blob %s: the store has %d bytes of it, the descriptor says %d", d, n, t.desc.Size)
+	}
+	t.e.event(EventCached, d, nil, "%d bytes in the store", n)
+	return &Result{Digest: d, Size: n, Cached: true}, nil
+}
+
+// embedded takes the content from the descriptor (image-spec, descriptor.md,
+// "data") or, for an empty blob, from nowhere; no source is asked. Data that
+// doesn't match the digest counts as one more source that lied.
+func (t *transfer) embedded() (*Result, error) {
+	d := t.desc.Digest
+	if sum := sumOf(d, t.desc.Data); sum != d {
+		err := SourceError{"data:", fmt.Errorf("the descriptor's data has digest %s", sum)}
+		if t.desc.Size == 0 {
+			return nil, &Error{Kind: ErrVerification, Digest: d, Sources: []SourceError{err}}
+		}
+		t.locErrs = append(t.locErrs, err)
+		return t.sizeKnown()
+	}
+	if err := t.e.opts.Store.Put(d, t.desc.Data); err != nil {
+		return nil, err
+	}
+	t.e.event(EventVerified, d, nil, "embedded in the descriptor")
+	r := &Result{Digest: d, Size: t.desc.Size}
+	if t.desc.Size > 0 {
+		r.Served = []Served{{Source: "data:", Length: t.desc.Size}}
+	}
+	return r, nil
+}
+
+// report tells how far the transfer has come.
+func (t *transfer) report() BlobReport {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r := BlobReport{Digest: t.desc.Digest, Size: t.size, Resumed: t.resumed, Repairing: t.repairing}
+	for _, e := range t.have {
+		r.Done += e.len()
+	}
+	return r
+}
+
+// failure says why the blob can't be had, from what each source answered.
+func (t *transfer) failure() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e := &Error{Digest: t.desc.Digest}
+	var lied, liar, missing, refused, other int
+	for _, m := range t.members {
+		m.src.mu.Lock()
+		quarantined, reason := m.src.quarantined, m.src.reason
+		m.src.mu.Unlock()
+		err := m.last
+		switch {
+		case m.lied:
+			lied++
+			err = errors.New(reason)
+		case quarantined:
+			liar++
+			err = errors.New("not asked: it " + reason)
+		case errors.Is(err, transport.ErrNotFound):
+			missing++
+		case errors.Is(err, transport.ErrRefused):
+			refused++
+		case err == nil:
+			other++
+			err = errors.New("not asked: " + orElse(reason, "no answer was waited for"))
+		default:
+			other++
+		}
+		e.Sources = append(e.Sources, SourceError{m.route.SourceKey(), err})
+	}
+	for _, err := range t.locErrs {
+		var se SourceError
+		if errors.As(err, &se) {
+			lied++
+		} else {
+			other++
+			se = SourceError{"locator", err}
+		}
+		e.Sources = append(e.Sources, se)
+	}
+	switch {
+	case lied > 0:
+		e.Kind = ErrVerification
+	case other > 0:
+		e.Kind = ErrUnavailable
+	case liar > 0:
+		e.Kind = ErrVerification
+	case refused > 0:
+		e.Kind = transport.ErrRefused
+	default:
+		e.Kind = ErrNotFound
+	}
+	return e
+}
+
+func orElse(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}
+
+// candidates returns the members that may be asked now, and whether more may
+// come later: from a locator, or after a back-off.
+func (t *transfer) candidates(now time.Time) (ready []*member, later bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	later = t.locating > 0
+	for _, m := range t.members {
+		if !t.allowed(m) {
+			continue
+		}
+		switch ok, wait := m.src.usable(now); {
+		case !ok:
+			m.gone = true
+		case wait > 0:
+			later = true
+		default:
+			ready = append(ready, m)
+		}
+	}
+	return ready, later
+}
