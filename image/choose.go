@@ -140,18 +140,25 @@ func (c *chooser) probe(ctx context.Context, desc ocispec.Descriptor) (*Document
 	return doc, err
 }
 
-// checkManifest holds a manifest that no index speaks for against the platform
-// that was asked for. Artifacts have none.
+// checkManifest holds a manifest against the platform that was asked for: the
+// one its descriptor states, else the one its config does. Artifacts have none.
 func (c *chooser) checkManifest(ctx context.Context, desc ocispec.Descriptor, doc *Document) error {
-	if c.filter.want == nil || desc.Platform != nil || !IsConfig(doc.Config.MediaType) {
+	if c.filter.want == nil {
 		return nil
 	}
-	config, err := c.config(ctx, *doc.Config)
-	if err != nil {
-		return err
+	have := desc.Platform
+	if have == nil {
+		if !IsConfig(doc.Config.MediaType) {
+			return nil
+		}
+		config, err := c.config(ctx, *doc.Config)
+		if err != nil {
+			return err
+		}
+		have = &config.Platform
 	}
-	if !c.filter.Match(config.Platform) {
-		return fmt.Errorf("%s: %w (%s): it is for %s only", desc.Digest, ErrNoPlatform, c.filter, clip(FormatPlatform(config.Platform)))
+	if !c.filter.Match(*have) {
+		return fmt.Errorf("%s: %w (%s): it is for %s only", desc.Digest, ErrNoPlatform, c.filter, clip(FormatPlatform(*have)))
 	}
 	return nil
 }

@@ -80,7 +80,7 @@ func Select(index *image.Document, n name.Name) (ocispec.Descriptor, error) {
 	case strings.HasPrefix(n.Ref, "@"):
 		i, err := strconv.Atoi(n.Ref[1:])
 		if err != nil || i < 0 || i >= len(entries) {
-			return ocispec.Descriptor{}, transport.Errorf(transport.ErrNotFound, n.String(), "no entry %s; index.json has %d, counting from @0", n.Ref, len(entries))
+			return ocispec.Descriptor{}, transport.Errorf(transport.ErrNotFound, n.String(), "no entry %s; there are %d, counting from @0", n.Ref, len(entries))
 		}
 		return entries[i], nil
 	case n.Ref != "":
@@ -144,7 +144,7 @@ func distinct(entries []ocispec.Descriptor) int {
 // list says what there is to choose from.
 func list(entries []ocispec.Descriptor) string {
 	if len(entries) == 0 {
-		return "index.json is empty"
+		return "there are none"
 	}
 	refs := make([]string, 0, len(entries))
 	for _, d := range entries {

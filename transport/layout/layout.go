@@ -144,10 +144,10 @@ func notLayout(n name.Name, err error) error {
 		return err
 	}
 	if info, statErr := os.Stat(n.Path); statErr != nil || !info.IsDir() {
-		if strings.Contains(n.Path, "%3A") || n.Ref == "" {
+		if n.Ref == "" {
 			return err
 		}
-		return transport.Errorf(transport.ErrNotFound, n.String(), "%w (a colon that is part of the path is written %%3A)", err)
+		return transport.Errorf(transport.ErrNotFound, n.String(), "no directory %s (a colon that is part of the path is written %%3A)", n.Path)
 	}
 	return transport.Errorf(transport.ErrPermanent, n.String(), "%s isn't an OCI layout: it has no %s file", n.Path, ocispec.ImageLayoutFile)
 }
