@@ -1,0 +1,73 @@
+package https
+
+import (
+	"context"
+	"encoding/base64"
+	"io"
+	"net/url"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/waybill-project/waybill/transport"
+	"github.com/waybill-project/waybill/transport/httpclient"
+	"github.com/waybill-project/waybill/transport/httprange"
+)
+
+// Transport is the [transport.Transport] and [transport.Sizer] of the schemes
+// https and http. It is safe for concurrent use.
+type Transport struct {
+	client *httpclient.Client
+}
+
+var (
+	_ transport.Transport = (*Transport)(nil)
+	_ transport.Sizer     = (*Transport)(nil)
+)
+
+// New returns a transport that makes its requests with client.
+func New(client *httpclient.Client) *Transport {
+	return &Transport{client: client}
+}
+
+// Open implements [transport.Transport].
+func (t *Transport) Open(ctx context.Context, route transport.Route, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error) {
+	r, err := request(route, desc)
+	if err != nil {
+		return nil, err
+	}
+	r.Offset, r.Length = offset, length
+	body, err := httprange.Open(ctx, t.client, r)
+	if err != nil {
+		return nil, err
+	}
+	return body, nil
+}
+
+// Size implements [transport.Sizer] with a HEAD request, or a GET of the first
+// byte where that is refused.
+func (t *Transport) Size(ctx context.Context, route transport.Route, desc ocispec.Descriptor) (int64, error) {
+	r, err := request(route, desc)
+	if err != nil {
+		return 0, err
+	}
+	return httprange.Size(ctx, t.client, r)
+}
+
+// request returns the request for a route, with its user information where it
+// belongs.
+func request(route transport.Route, desc ocispec.Descriptor) (httprange.Request, error) {
+	u, err := url.Parse(route.URI)
+	if err != nil {
+		// Neither the URI nor the parser's error, which quotes it, is fit to
+		// be shown: there may be a password in it.
+		return httprange.Request{}, transport.Errorf(transport.ErrPermanent, "https:…", "malformed URL")
+	}
+	r := httprange.Request{Size: desc.Size}
+	if u.User != nil {
+		password, _ := u.User.Password()
+		r.Authorization = "Basic " + base64.StdEncoding.EncodeToString([]byte(u.User.Username()+":"+password))
+		u.User = nil
+	}
+	r.URL = u.String()
+	return r, nil
+}
