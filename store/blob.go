@@ -51,18 +51,8 @@ func (b *Blob) File() *os.File { return b.f }
 // Stat returns the size in bytes of the blob d, or [ErrNotFound]. The answer
 // only lasts for those who hold d in a [Lease].
 func (s *Store) Stat(d digest.Digest) (int64, error) {
-	path, err := digestPath(s.dir, blobsDir, d)
-	if err != nil {
-		return 0, err
-	}
-	info, err := os.Lstat(path)
-	if err != nil {
-		return 0, blobError(d, err)
-	}
-	if !info.Mode().IsRegular() {
-		return 0, fmt.Errorf("%s: %w: %s is not a regular file; remove it", d, ErrCorrupt, path)
-	}
-	return info.Size(), nil
+	info, err := s.blobInfo(d)
+	return info.Size, err
 }
 
 // OpenBlob opens the blob d for reading, or returns [ErrNotFound]. An open
@@ -78,12 +68,12 @@ func (s *Store) OpenBlob(d digest.Digest) (*Blob, error) {
 		return nil, blobError(d, err)
 	}
 	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s: %w: %s is not a regular file; remove it", d, ErrCorrupt, path)
+	if err == nil {
+		err = checkRegular(path, info)
 	}
 	if err != nil {
 		f.Close()
-		return nil, err
+		return nil, blobError(d, err)
 	}
 	return &Blob{f, info.Size()}, nil
 }
@@ -121,10 +111,14 @@ func (s *Store) Put(d digest.Digest, content []byte) error {
 	if err := checkContent(d, content); err != nil {
 		return err
 	}
-	if size, err := s.Stat(d); err == nil && size == int64(len(content)) {
+	if _, err := s.ReadBlob(d, int64(len(content))); err == nil {
 		return nil
 	}
-	return s.writeFile(path, content)
+	// Missing, or damaged: then this heals it.
+	if err := s.writeFile(path, content); err != nil {
+		return fmt.Errorf("%s: %w", d, err)
+	}
+	return nil
 }
 
 // Blobs lists the blobs, in no order. What doesn't belong in the tree is
@@ -152,11 +146,11 @@ func (s *Store) blobInfo(d digest.Digest) (BlobInfo, error) {
 		return BlobInfo{Digest: d}, err
 	}
 	info, err := os.Lstat(path)
+	if err == nil {
+		err = checkRegular(path, info)
+	}
 	if err != nil {
 		return BlobInfo{Digest: d}, blobError(d, err)
-	}
-	if !info.Mode().IsRegular() {
-		return BlobInfo{Digest: d}, fmt.Errorf("%s: %w: %s is not a regular file; remove it", d, ErrCorrupt, path)
 	}
 	return BlobInfo{d, info.Size(), info.ModTime()}, nil
 }
@@ -272,6 +266,15 @@ func readDir(dir string) iter.Seq2[fs.DirEntry, error] {
 			}
 		}
 	}
+}
+
+// checkRegular tells whether what is at path is a regular file, the only kind
+// the store makes.
+func checkRegular(path string, info fs.FileInfo) error {
+	if info.Mode().IsRegular() {
+		return nil
+	}
+	return fmt.Errorf("%w: %s is not a regular file; remove it", ErrCorrupt, path)
 }
 
 func foreignError(path string) error {

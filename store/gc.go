@@ -40,7 +40,7 @@ func (s *Store) GC(ctx context.Context, opts GCOptions) (GCReport, error) {
 	if opts.Children == nil {
 		return GCReport{}, errors.New("gc: GCOptions.Children is required")
 	}
-	unlock, err := s.exclude(ctx)
+	unlock, err := s.lockForGC(ctx, opts.DryRun)
 	if err != nil {
 		return GCReport{}, fmt.Errorf("gc: %w", err)
 	}
@@ -54,6 +54,7 @@ func (s *Store) GC(ctx context.Context, opts GCOptions) (GCReport, error) {
 		m.marked[d] = false
 	}
 	for ref, err := range s.Refs() {
+		// A ref that can't be read might be the only way to anything.
 		if err == nil {
 			err = m.walk(ctx, ref)
 		}
@@ -66,6 +67,15 @@ func (s *Store) GC(ctx context.Context, opts GCOptions) (GCReport, error) {
 		return report, fmt.Errorf("gc: %w", err)
 	}
 	return report, nil
+}
+
+// lockForGC excludes all others, except for a dry run: that changes nothing, and
+// must work on a store that can only be read.
+func (s *Store) lockForGC(ctx context.Context, dryRun bool) (unlock func(), err error) {
+	if dryRun {
+		return s.share()
+	}
+	return s.exclude(ctx)
 }
 
 // marker finds what refs lead to.
@@ -147,8 +157,11 @@ func (s *Store) sweep(ctx context.Context, marked, held map[digest.Digest]bool, 
 		if ctx.Err() != nil {
 			return report, context.Cause(ctx)
 		}
-		if err != nil {
+		if errors.Is(err, ErrCorrupt) {
 			continue // not a blob of ours, so not ours to remove
+		}
+		if err != nil {
+			return report, err
 		}
 		if _, keep := marked[info.Digest]; keep {
 			continue

@@ -19,6 +19,7 @@ const (
 	ingestLock    = "lock"
 	ingestData    = "data"
 	ingestJournal = "journal"
+	tempSuffix    = ".tmp"
 )
 
 // How often a waiting Ingest looks whether its turn has come.
@@ -38,8 +39,7 @@ type Extent struct {
 // the next one finds it in Extents.
 type Ingest struct {
 	s      *Store
-	digest digest.Digest
-	size   int64
+	header journalHeader
 	dir    string
 	lock   *os.File
 	data   *os.File
@@ -68,26 +68,15 @@ func (s *Store) Ingest(ctx context.Context, d digest.Digest, size int64) (*Inges
 		return nil, fmt.Errorf("%s: size %d is negative", d, size)
 	}
 	for poll := minPoll; ; poll = min(poll*3/2, maxPoll) {
+		if err := s.checkAbsent(d); err != nil {
+			return nil, err
+		}
 		lock, err := s.lockIngest(dir)
 		if err != nil {
 			return nil, fmt.Errorf("ingest of %s: %w", d, s.writeError(err, 0))
 		}
-		if _, err := s.Stat(d); !errors.Is(err, ErrNotFound) {
-			if lock != nil {
-				removeIngest(dir, lock) // left by a holder that died between committing and this
-			}
-			if err == nil {
-				err = fmt.Errorf("%s: %w", d, ErrExists)
-			}
-			return nil, err
-		}
 		if lock != nil {
-			i, err := s.openIngest(d, size, dir, lock)
-			if err != nil {
-				lock.Close()
-				return nil, fmt.Errorf("ingest of %s: %w", d, s.writeError(err, max(size, 0)))
-			}
-			return i, s.trimIngests()
+			return s.takeIngest(d, size, dir, lock)
 		}
 		select {
 		case <-ctx.Done():
@@ -95,6 +84,37 @@ func (s *Store) Ingest(ctx context.Context, d digest.Digest, size int64) (*Inges
 		case <-time.After(poll):
 		}
 	}
+}
+
+// checkAbsent returns ErrExists if the store has the blob d.
+func (s *Store) checkAbsent(d digest.Digest) error {
+	switch _, err := s.Stat(d); {
+	case errors.Is(err, ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	}
+	return fmt.Errorf("%s: %w", d, ErrExists)
+}
+
+// takeIngest makes an Ingest of a directory whose lock was just acquired, or
+// gives the lock back.
+func (s *Store) takeIngest(d digest.Digest, size int64, dir string, lock *os.File) (*Ingest, error) {
+	if err := s.checkAbsent(d); err != nil {
+		// Committed between our looking and our locking.
+		removeIngest(dir, lock)
+		return nil, err
+	}
+	i, err := s.openIngest(d, size, dir, lock)
+	if err != nil {
+		lock.Close()
+		return nil, fmt.Errorf("ingest of %s: %w", d, s.writeError(err, 0))
+	}
+	if err := s.trimIngests(); err != nil {
+		i.Close()
+		return nil, fmt.Errorf("removing old partials: %w", err)
+	}
+	return i, nil
 }
 
 // lockIngest makes the directory of an ingest and locks it. It returns nil when
@@ -127,7 +147,7 @@ func (s *Store) lockIngest(dir string) (*os.File, error) {
 func removeIngest(dir string, lock *os.File) error {
 	defer lock.Close()
 	var failed error
-	for _, name := range []string{ingestData, ingestJournal, ingestJournal + ".tmp", ingestLock} {
+	for _, name := range []string{ingestData, ingestJournal, ingestJournal + tempSuffix, ingestLock} {
 		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) && failed == nil {
 			failed = err
 		}
@@ -152,7 +172,11 @@ func (s *Store) openIngest(d digest.Digest, size int64, dir string, lock *os.Fil
 	if err != nil {
 		return nil, err
 	}
-	j, fresh, err := openJournal(filepath.Join(dir, ingestJournal), journalHeader{d, size, s.bootID}, info.Size())
+	if err := checkRegular(path, info); err != nil {
+		return nil, err
+	}
+	header := journalHeader{d, size, s.bootID}
+	j, fresh, err := openJournal(filepath.Join(dir, ingestJournal), header, info.Size())
 	if err != nil {
 		return nil, err
 	}
@@ -161,7 +185,7 @@ func (s *Store) openIngest(d digest.Digest, size int64, dir string, lock *os.Fil
 			return nil, err
 		}
 	}
-	return &Ingest{s: s, digest: d, size: size, dir: dir, lock: lock, data: data, j: j}, nil
+	return &Ingest{s: s, header: header, dir: dir, lock: lock, data: data, j: j}, nil
 }
 
 // Extents returns what is held: what an earlier holder left on disk, and what
@@ -175,8 +199,8 @@ func (i *Ingest) File() *os.File { return i.data }
 // WriteAt writes p at off, as [io.WriterAt] says, within the blob's size. What
 // is written doesn't count before it is recorded.
 func (i *Ingest) WriteAt(p []byte, off int64) (int, error) {
-	if i.size >= 0 && (off < 0 || off > i.size-int64(len(p))) {
-		return 0, fmt.Errorf("%s: write of %d bytes at %d is outside its %d bytes", i.digest, len(p), off, i.size)
+	if i.header.size >= 0 && (off < 0 || off > i.header.size-int64(len(p))) {
+		return 0, fmt.Errorf("%s: write of %d bytes at %d is outside its %d bytes", i.header.digest, len(p), off, i.header.size)
 	}
 	n, err := i.data.WriteAt(p, off)
 	return n, i.s.writeError(err, int64(len(p)))
@@ -204,10 +228,10 @@ func (i *Ingest) Forget(off, length int64) error {
 }
 
 func (i *Ingest) checkRange(off, length int64) error {
-	if length == 0 && off >= 0 && (i.size < 0 || off <= i.size) || i.j.ledger.header.validRange(off, length) {
+	if i.header.validRange(off, length) || length == 0 && off >= 0 {
 		return nil
 	}
-	return fmt.Errorf("%s: range of %d bytes at %d is outside its %d bytes", i.digest, length, off, i.size)
+	return fmt.Errorf("%s: range of %d bytes at %d is outside its %d bytes", i.header.digest, length, off, i.header.size)
 }
 
 // Preallocate reserves disk space for the whole blob. It returns a
@@ -215,7 +239,7 @@ func (i *Ingest) checkRange(off, length int64) error {
 // it only sees whether there is enough now. It does nothing when the size is
 // unknown.
 func (i *Ingest) Preallocate() error {
-	if i.size <= 0 {
+	if i.header.size <= 0 {
 		return nil
 	}
 	info, err := i.data.Stat()
@@ -226,14 +250,17 @@ func (i *Ingest) Preallocate() error {
 	if err != nil {
 		return err
 	}
-	if need := i.size - occupied(info); need > have {
+	if need := i.header.size - occupied(info); need > have {
 		return &SpaceError{Need: need, Have: have, Path: i.data.Name()}
 	}
-	err = allocate(i.data, i.size)
+	err = allocate(i.data, i.header.size)
 	if errors.Is(err, errors.ErrUnsupported) {
-		err = i.data.Truncate(i.size)
+		err = i.data.Truncate(i.header.size)
 	}
-	return i.s.writeError(err, i.size)
+	if err != nil {
+		i.data.Truncate(info.Size()) // gives back what was reserved before it failed
+	}
+	return i.s.writeError(err, i.header.size)
 }
 
 // Checkpoint makes everything recorded so far durable: it survives a power
@@ -245,7 +272,7 @@ func (i *Ingest) Checkpoint() error {
 		return i.s.writeError(err, recordFrame)
 	}
 	if err := syncData(i.data); err != nil {
-		return err
+		return i.syncFailed(err)
 	}
 	if !i.dirSynced {
 		for _, dir := range []string{i.dir, filepath.Dir(i.dir), i.s.path(ingestDir)} {
@@ -258,12 +285,21 @@ func (i *Ingest) Checkpoint() error {
 	return i.s.writeError(i.j.synced(), recordFrame)
 }
 
+// syncFailed drops what was recorded: after a failed fsync the kernel takes the
+// pages it could not write for clean, so that a later one would succeed with
+// part of the data missing.
+func (i *Ingest) syncFailed(err error) error {
+	err = i.s.writeError(fmt.Errorf("sync of %s: %w", i.data.Name(), err), 0)
+	i.j.abandon(err)
+	return err
+}
+
 // finish makes sure that only one of Commit, Close and Discard happens.
 func (i *Ingest) finish() error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.done {
-		return fmt.Errorf("ingest of %s: %w", i.digest, os.ErrClosed)
+		return fmt.Errorf("ingest of %s: %w", i.header.digest, os.ErrClosed)
 	}
 	i.done = true
 	return nil
@@ -280,7 +316,7 @@ func (i *Ingest) Commit() error {
 	i.data.Close()
 	if err != nil {
 		i.lock.Close()
-		return fmt.Errorf("commit of %s: %w", i.digest, i.s.writeError(err, 0))
+		return fmt.Errorf("commit of %s: %w", i.header.digest, i.s.writeError(err, 0))
 	}
 	return removeIngest(i.dir, i.lock)
 }
@@ -290,13 +326,13 @@ func (i *Ingest) commit() error {
 	if err != nil {
 		return err
 	}
-	if i.size >= 0 && info.Size() != i.size {
-		return fmt.Errorf("%w: %d bytes were written, want %d", ErrCorrupt, info.Size(), i.size)
+	if i.header.size >= 0 && info.Size() != i.header.size {
+		return fmt.Errorf("%w: %d bytes were written, want %d", ErrCorrupt, info.Size(), i.header.size)
 	}
 	if err := syncFile(i.data); err != nil {
-		return err
+		return i.syncFailed(err)
 	}
-	path, err := digestPath(i.s.dir, blobsDir, i.digest)
+	path, err := digestPath(i.s.dir, blobsDir, i.header.digest)
 	if err != nil {
 		return err
 	}

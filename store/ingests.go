@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
 )
 
 // IngestInfo is what a listing says of an ingest.
@@ -24,13 +25,17 @@ type IngestInfo struct {
 	Active   bool      // somebody holds it
 }
 
-// Ingests lists the partials, in no order.
+// Ingests lists the partials, in no order. What doesn't belong in the tree is
+// yielded as an error that names it; the listing goes on after it.
 func (s *Store) Ingests() iter.Seq2[IngestInfo, error] {
 	return func(yield func(IngestInfo, error) bool) {
 		for d, err := range s.digests(ingestDir) {
 			info := IngestInfo{Digest: d}
 			if err == nil {
 				info, err = s.ingestInfo(d)
+				if errors.Is(err, fs.ErrNotExist) {
+					continue // removed meanwhile
+				}
 			}
 			if !yield(info, err) {
 				return
@@ -41,25 +46,50 @@ func (s *Store) Ingests() iter.Seq2[IngestInfo, error] {
 
 // ingestInfo describes the partial of d, which may be at work.
 func (s *Store) ingestInfo(d digest.Digest) (IngestInfo, error) {
-	info := IngestInfo{Digest: d, Size: -1}
+	info, dataSize, err := s.statIngest(d)
+	if err != nil {
+		return info, err
+	}
 	dir, err := digestPath(s.dir, ingestDir, d)
 	if err != nil {
 		return info, err
 	}
-	lock, err := os.Open(filepath.Join(dir, ingestLock))
-	if err == nil {
-		free, lockErr := tryFlock(lock, syscall.LOCK_SH)
-		info.Active = !free && lockErr == nil
-		lock.Close()
+	info.Size = -1
+	if info.Active, err = isLocked(filepath.Join(dir, ingestLock)); err != nil {
+		return info, err
 	}
-	var dataSize int64
-	for _, name := range []string{ingestLock, ingestData, ingestJournal} {
+	l, good, err := readJournal(filepath.Join(dir, ingestJournal))
+	if err != nil || good == 0 {
+		return info, err
+	}
+	l.survivors(s.bootID, dataSize)
+	info.Size, info.Recorded = l.header.size, l.spans.bytes()
+	return info, nil
+}
+
+// statIngest finds out what can be had without opening anything: Disk and
+// ModTime, and the length of the data.
+func (s *Store) statIngest(d digest.Digest) (info IngestInfo, dataSize int64, err error) {
+	info.Digest = d
+	dir, err := digestPath(s.dir, ingestDir, d)
+	if err != nil {
+		return info, 0, err
+	}
+	st, err := os.Lstat(dir)
+	if err != nil {
+		return info, 0, err
+	}
+	if !st.IsDir() {
+		return info, 0, foreignError(dir)
+	}
+	info.ModTime = st.ModTime()
+	for _, name := range []string{ingestData, ingestJournal} {
 		st, err := os.Lstat(filepath.Join(dir, name))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
-			return info, err
+			return info, 0, err
 		}
 		if name == ingestData {
 			dataSize = st.Size()
@@ -69,16 +99,31 @@ func (s *Store) ingestInfo(d digest.Digest) (IngestInfo, error) {
 			info.ModTime = st.ModTime()
 		}
 	}
-	l, good, err := readJournal(filepath.Join(dir, ingestJournal))
-	if err != nil || good == 0 {
-		return info, err
+	return info, dataSize, nil
+}
+
+// isLocked tells whether somebody has locked the file at path alone.
+func isLocked(path string) (bool, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
 	}
-	if l.header.boot != s.bootID || s.bootID == "" {
-		l.afterPowerLoss()
+	if err != nil {
+		return false, err
 	}
-	l.spans.cut(dataSize, 1<<63-1)
-	info.Size, info.Recorded = l.header.size, l.spans.bytes()
-	return info, nil
+	defer f.Close()
+	free, err := tryFlock(f, unix.LOCK_SH)
+	return !free, err
+}
+
+// occupied returns how many bytes of disk a file takes, which is more than its
+// length where space was reserved and less where it has holes.
+func occupied(info fs.FileInfo) int64 {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return info.Size()
+	}
+	return st.Blocks * 512
 }
 
 // trimIngests removes the partials nobody works on that are too old, and the
@@ -91,56 +136,101 @@ func (s *Store) trimIngests() error {
 // sweepIngests does what trimIngests says, and returns what it removed, or with
 // dryRun would have. Partials of digests in keep stay.
 func (s *Store) sweepIngests(dryRun bool, keep map[digest.Digest]bool) ([]IngestInfo, error) {
-	var idle []IngestInfo
-	var total int64
-	for info, err := range s.Ingests() {
-		if err == nil && !info.Active && !keep[info.Digest] {
-			idle = append(idle, info)
-			total += info.Disk
-		}
+	all, excess, err := s.ingestsByAge()
+	if err != nil {
+		return nil, err
 	}
-	slices.SortFunc(idle, func(a, b IngestInfo) int {
-		return cmp.Or(a.ModTime.Compare(b.ModTime), cmp.Compare(a.Digest, b.Digest))
-	})
 	var removed []IngestInfo
-	for _, info := range idle {
-		if time.Since(info.ModTime) <= s.opts.IngestMaxAge && total <= s.opts.IngestQuota {
+	for _, info := range all {
+		if _, needed := keep[info.Digest]; needed || excess <= 0 && !s.outlived(info) {
 			continue
 		}
-		if !dryRun {
-			gone, err := s.dropIngest(info.Digest)
-			if err != nil {
-				return removed, s.writeError(err, 0)
-			}
-			if !gone {
-				continue // somebody has just taken it up
-			}
+		gone, err := s.dropIngest(&info, dryRun)
+		if err != nil {
+			return removed, s.writeError(err, 0)
 		}
-		removed = append(removed, info)
-		total -= info.Disk
+		if gone {
+			removed = append(removed, info)
+			excess -= info.Disk
+		}
 	}
 	return removed, nil
 }
 
-// dropIngest removes the partial of d unless somebody holds it.
-func (s *Store) dropIngest(d digest.Digest) (bool, error) {
-	dir, err := digestPath(s.dir, ingestDir, d)
+// ingestsByAge returns all partials, those longest untouched first, and by how
+// many bytes those nobody holds are over the quota.
+func (s *Store) ingestsByAge() (all []IngestInfo, excess int64, err error) {
+	excess = -s.opts.IngestQuota
+	for d, err := range s.digests(ingestDir) {
+		if errors.Is(err, ErrCorrupt) {
+			continue // not ours
+		}
+		if err != nil {
+			return nil, 0, err
+		}
+		info, _, err := s.statIngest(d)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrCorrupt) {
+			continue
+		}
+		if err != nil {
+			return nil, 0, err
+		}
+		all = append(all, info)
+		excess += info.Disk
+	}
+	// Only when that is too much is it worth finding out who is at work.
+	for i := 0; excess > 0 && i < len(all); i++ {
+		dir, err := digestPath(s.dir, ingestDir, all[i].Digest)
+		if err != nil {
+			return nil, 0, err
+		}
+		active, err := isLocked(filepath.Join(dir, ingestLock))
+		if err != nil {
+			return nil, 0, err
+		}
+		if active {
+			excess -= all[i].Disk
+		}
+	}
+	slices.SortFunc(all, func(a, b IngestInfo) int {
+		return cmp.Or(a.ModTime.Compare(b.ModTime), cmp.Compare(a.Digest, b.Digest))
+	})
+	return all, excess, nil
+}
+
+// outlived tells whether a partial is of no more use: too old, or left behind by
+// a holder that died right after committing the blob.
+func (s *Store) outlived(info IngestInfo) bool {
+	if time.Since(info.ModTime) > s.opts.IngestMaxAge {
+		return true
+	}
+	_, err := s.Stat(info.Digest)
+	return err == nil
+}
+
+// dropIngest removes a partial, or with dryRun only says whether it would. It
+// leaves those that somebody holds, or has touched since info was gathered, and
+// completes info.
+func (s *Store) dropIngest(info *IngestInfo, dryRun bool) (bool, error) {
+	dir, err := digestPath(s.dir, ingestDir, info.Digest)
 	if err != nil {
 		return false, err
+	}
+	full, err := s.ingestInfo(info.Digest)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil || full.Active {
+		return false, err
+	}
+	touched := !full.ModTime.Equal(info.ModTime)
+	*info = full
+	if dryRun || touched {
+		return !touched, nil
 	}
 	lock, err := s.lockIngest(dir)
 	if lock == nil {
 		return false, err
 	}
 	return true, removeIngest(dir, lock)
-}
-
-// occupied returns how many bytes of disk a file takes, which is more than its
-// length where space was reserved and less where it has holes.
-func occupied(info fs.FileInfo) int64 {
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return info.Size()
-	}
-	return st.Blocks * 512
 }

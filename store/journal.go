@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 )
 
@@ -16,7 +18,7 @@ type journal struct {
 	path string
 
 	mu      sync.Mutex
-	ledger  ledger
+	ledger  ledger            // what the records in f add up to
 	numbers map[string]uint16 // of the ledger's sources
 	f       *os.File          // nil before the first record
 	size    int64             // bytes of good records in f
@@ -42,46 +44,43 @@ func readJournal(path string) (ledger, int64, error) {
 	return l, int64(good), nil
 }
 
+// survivors leaves in l what can still be relied on in the boot named boot, with
+// dataSize bytes of data on disk, and tells whether that is all there was.
+func (l *ledger) survivors(boot string, dataSize int64) (all bool) {
+	all = true
+	if l.header.boot != boot || boot == "" {
+		// What was not synced, or recorded again since, may be lost.
+		all = false
+		l.spans = slices.DeleteFunc(l.spans, func(sp span) bool { return sp.state != synced })
+	}
+	if l.spans.find(dataSize) < len(l.spans) {
+		all = false
+		l.spans.cut(dataSize, math.MaxInt64)
+	}
+	return all
+}
+
 // openJournal opens the journal at path for a blob of which dataSize bytes are
-// on disk. Where it is about another blob, size or nothing at all, the result
-// is empty and fresh is true: the data must be emptied before anything is
-// recorded. temp is where a compacted journal is written first.
+// on disk. Where it can't be read, or is about another blob or size, or nothing
+// of what it says survives, it is emptied and fresh is true.
 func openJournal(path string, header journalHeader, dataSize int64) (j *journal, fresh bool, err error) {
 	l, good, err := readJournal(path)
 	if err != nil {
 		return nil, false, err
 	}
-	j = &journal{path: path}
-	if good == 0 || l.header.digest != header.digest || l.header.size != header.size {
-		j.ledger = ledger{header: header, sources: []string{""}}
+	all := l.survivors(header.boot, dataSize)
+	if good == 0 || l.header.digest != header.digest || l.header.size != header.size || len(l.spans) == 0 {
+		j = &journal{path: path, ledger: ledger{header: header, sources: []string{""}}}
 		j.numberSources()
 		return j, true, j.remove()
 	}
-	j.ledger = l
-	if l.header.boot != header.boot || header.boot == "" {
-		j.ledger.afterPowerLoss()
-	}
-	short := j.ledger.spans.find(dataSize) < len(j.ledger.spans)
-	j.ledger.spans.cut(dataSize, 1<<63-1)
-	if l.header.boot != header.boot || short {
-		j.ledger.header = header
+	l.header = header
+	j = &journal{path: path, ledger: l, size: good}
+	j.numberSources()
+	if !all {
 		return j, false, j.compact()
 	}
-	j.numberSources()
-	j.size = good
 	return j, false, j.open()
-}
-
-// afterPowerLoss leaves in l what the disk surely has: what was synced, and not
-// touched since.
-func (l *ledger) afterPowerLoss() {
-	kept := l.spans[:0]
-	for _, sp := range l.spans {
-		if sp.state == synced {
-			kept = append(kept, sp)
-		}
-	}
-	l.spans = kept
 }
 
 // open opens the file, cutting off what follows the good records.
@@ -112,56 +111,66 @@ func (j *journal) numberSources() {
 func (j *journal) record(off, length int64, source string) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if err := j.makeRoom(); err != nil {
+		return err
+	}
 	var b []byte
 	number, known := j.numbers[source]
-	if !known {
-		var ok bool
-		if number, ok = j.ledger.addSource(source); ok {
-			b = appendRecord(b, recordSource, []byte(source))
-			j.numbers[source] = number
-		}
+	if !known && j.ledger.hasRoom(source) {
+		number = uint16(len(j.ledger.sources))
+		b = appendRecord(b, recordSource, []byte(source))
 	}
-	// The ledger only knows what the file says.
+	isNew := len(b) > 0
 	if err := j.append(appendExtent(b, number, off, length)); err != nil {
 		return err
 	}
+	if isNew {
+		j.ledger.addSource(source)
+		j.numbers[source] = number
+	}
 	j.ledger.spans.set(span{off: off, end: off + length, source: number})
-	return j.bound()
+	return nil
 }
 
 // forget notes that [off,off+length) is not held.
 func (j *journal) forget(off, length int64) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if err := j.makeRoom(); err != nil {
+		return err
+	}
 	if err := j.append(appendForget(nil, off, length)); err != nil {
 		return err
 	}
 	j.ledger.spans.cut(off, off+length)
-	return j.bound()
+	return nil
 }
 
-// begin notes that what is recorded so far is about to be synced.
+// begin notes that the data is about to be synced.
 func (j *journal) begin() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if err := j.makeRoom(); err != nil {
+		return err
+	}
 	if err := j.append(appendRecord(nil, recordBegin, nil)); err != nil {
 		return err
 	}
 	j.ledger.spans.promote(written, syncing)
-	return j.bound()
+	return nil
 }
 
-// synced notes that what was recorded before begin is durable, durably.
+// synced notes, durably, that the data recorded before begin is durable.
 func (j *journal) synced() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if err := j.makeRoom(); err != nil {
+		return err
+	}
 	if err := j.append(appendRecord(nil, recordSynced, nil)); err != nil {
 		return err
 	}
 	j.ledger.spans.promote(syncing, synced)
-	if err := j.bound(); err != nil {
-		return err
-	}
 	return syncFile(j.f)
 }
 
@@ -171,7 +180,6 @@ func (j *journal) append(records []byte) error {
 		return j.failed
 	}
 	if j.f == nil {
-		j.size = 0
 		if err := j.open(); err != nil {
 			return err
 		}
@@ -190,10 +198,12 @@ func (j *journal) append(records []byte) error {
 	return nil
 }
 
-// bound compacts the file when it has grown too long.
-func (j *journal) bound() error {
-	if j.size+recordFrame+maxSourceName+64 < maxJournal {
-		return nil
+// makeRoom compacts the file where the largest records might make it exceed
+// maxJournal.
+func (j *journal) makeRoom() error {
+	const largest = 256 + recordFrame + maxSourceName + recordFrame + 18
+	if j.failed != nil || j.size <= maxJournal-largest {
+		return j.failed
 	}
 	return j.compact()
 }
@@ -201,26 +211,28 @@ func (j *journal) bound() error {
 // compact replaces the file by a shorter one that adds up to the same, or to a
 // little less where that would be too long.
 func (j *journal) compact() error {
-	b := j.ledger.snapshot()
-	j.numberSources()
-	if err := replaceFile(j.path+".tmp", j.path, b); err != nil {
+	shorter := j.ledger
+	shorter.spans = slices.Clone(j.ledger.spans)
+	b := shorter.snapshot()
+	if err := replaceFile(j.path+tempSuffix, j.path, b); err != nil {
 		return err
 	}
-	j.size = int64(len(b))
-	return j.open()
+	j.ledger, j.size = shorter, int64(len(b))
+	j.numberSources()
+	if err := j.open(); err != nil {
+		j.failed = err // j.f is the file that was replaced
+		return err
+	}
+	return nil
 }
 
 // extents returns what is held.
 func (j *journal) extents() []Extent {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.ledger.extents()
-}
-
-func (l *ledger) extents() []Extent {
 	var list []Extent
-	for _, sp := range l.spans {
-		source := l.sources[sp.source]
+	for _, sp := range j.ledger.spans {
+		source := j.ledger.sources[sp.source]
 		if n := len(list); n > 0 && list[n-1].Offset+list[n-1].Length == sp.off && list[n-1].Source == source {
 			list[n-1].Length += sp.end - sp.off
 			continue
@@ -228,6 +240,16 @@ func (l *ledger) extents() []Extent {
 		list = append(list, Extent{sp.off, sp.end - sp.off, source})
 	}
 	return list
+}
+
+// abandon removes the file, since nothing it says can be relied on because of
+// err, and refuses all further records with err.
+func (j *journal) abandon(err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.failed = err
+	j.ledger.spans = nil
+	j.remove()
 }
 
 // remove removes the file, durably.

@@ -129,14 +129,18 @@ func (l *ledger) readHeader(p []byte) bool {
 func (l *ledger) apply(kind byte, p []byte) bool {
 	switch kind {
 	case recordSource:
-		_, ok := l.addSource(string(p))
-		return ok
+		if !l.hasRoom(string(p)) {
+			return false
+		}
+		l.addSource(string(p))
+		return true
 	case recordExtent:
 		if len(p) != 18 {
 			return false
 		}
-		source, off, end, ok := binary.LittleEndian.Uint16(p), int64(0), int64(0), false
-		if off, end, ok = l.readRange(p[2:]); !ok || int(source) >= len(l.sources) {
+		source := binary.LittleEndian.Uint16(p)
+		off, end, ok := l.readRange(p[2:])
+		if !ok || int(source) >= len(l.sources) {
 			return false
 		}
 		l.spans.set(span{off: off, end: end, source: source})
@@ -160,15 +164,15 @@ func (l *ledger) apply(kind byte, p []byte) bool {
 	return false
 }
 
-// addSource gives a new source its number, and tells whether there is room for
-// it.
-func (l *ledger) addSource(name string) (uint16, bool) {
-	if name == "" || len(name) > maxSourceName || len(l.sources) > maxSources || l.sourceBytes+len(name) > maxSourceBytes {
-		return 0, false
-	}
+// hasRoom tells whether a new source can be given a number.
+func (l *ledger) hasRoom(name string) bool {
+	return name != "" && len(name) <= maxSourceName && len(l.sources) <= maxSources && l.sourceBytes+len(name) <= maxSourceBytes
+}
+
+// addSource gives a new source the next number.
+func (l *ledger) addSource(name string) {
 	l.sources = append(l.sources, name)
 	l.sourceBytes += len(name)
-	return uint16(len(l.sources) - 1), true
 }
 
 func (l *ledger) readRange(p []byte) (off, end int64, ok bool) {
@@ -214,7 +218,8 @@ func (l *ledger) dropUnusedSources() {
 	l.sources, l.sourceBytes = []string{""}, 0
 	for i, sp := range l.spans {
 		if sp.source != 0 && number[sp.source] == 0 {
-			number[sp.source], _ = l.addSource(old[sp.source])
+			number[sp.source] = uint16(len(l.sources))
+			l.addSource(old[sp.source])
 		}
 		l.spans[i].source = number[sp.source]
 	}

@@ -40,26 +40,42 @@ func (s *Store) Lease(id string) (*Lease, error) {
 	}
 	defer unlock()
 	path := s.path(leasesDir, id)
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND|os.O_CREATE|unix.O_NOFOLLOW, fileMode)
+	f, err := lockOwn(path)
 	if err != nil {
-		return nil, s.writeError(fmt.Errorf("lease: %w", err), 0)
+		return nil, s.writeError(fmt.Errorf("lease %s: %w", id, err), 0)
 	}
-	ok, err := tryFlock(f, unix.LOCK_EX)
-	if ok {
-		// A released lease's file may have been removed under us.
-		ok, err = isCurrent(f, path)
-	}
-	if ok && err == nil {
-		err = f.Truncate(0)
-	}
-	if !ok && err == nil {
-		err = fmt.Errorf("lease %s: %w", id, ErrExists)
-	}
-	if err != nil {
+	if err := f.Truncate(0); err != nil { // a dead process's
 		f.Close()
-		return nil, err
+		return nil, s.writeError(fmt.Errorf("lease %s: %w", id, err), 0)
 	}
 	return &Lease{s: s, path: path, f: f, held: make(map[digest.Digest]bool)}, nil
+}
+
+// lockOwn opens and locks the file of a lease, or returns ErrExists where
+// somebody has it locked.
+func lockOwn(path string) (*os.File, error) {
+	for {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND|os.O_CREATE|unix.O_NOFOLLOW, fileMode)
+		if err != nil {
+			return nil, err
+		}
+		ok, err := tryFlock(f, unix.LOCK_EX)
+		if !ok && err == nil {
+			err = ErrExists
+		}
+		var current bool
+		if err == nil {
+			current, err = isCurrent(f, path)
+		}
+		if current {
+			return f, nil
+		}
+		f.Close()
+		if err != nil {
+			return nil, err
+		}
+		// Its last holder removed it under us; the next try makes a new one.
+	}
 }
 
 // Hold keeps gc from removing the given blobs, whether or not they are in the
@@ -148,7 +164,7 @@ func (s *Store) readLease(path string, held map[digest.Digest]bool, dryRun bool)
 		return err
 	}
 	defer f.Close()
-	dead, err := tryFlock(f, unix.LOCK_EX)
+	dead, err := tryFlock(f, unix.LOCK_SH)
 	if err != nil {
 		return err
 	}

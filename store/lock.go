@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 
@@ -51,49 +50,77 @@ func isCurrent(f *os.File, path string) (bool, error) {
 	return err == nil && os.SameFile(held, named), err
 }
 
+// The store-wide lock is two: everybody takes the gate, then the lock. Those who
+// share the lock leave the gate at once; who wants it alone stays in the gate,
+// so that newcomers wait there and those inside run out. With the lock only,
+// enough who share it by turns would keep garbage collection waiting for ever.
+
 // share takes the store-wide lock together with any number of others that
 // share it; it excludes garbage collection. The lock is held for moments, and
 // unlock must be called.
 func (s *Store) share() (unlock func(), err error) {
-	f, err := s.openLock()
+	gate, err := s.lockFile(gateFile, os.O_RDONLY, unix.LOCK_SH)
 	if err != nil {
 		return nil, err
 	}
-	if err := flock(f, unix.LOCK_SH); err != nil {
-		f.Close()
+	defer gate.Close()
+	lock, err := s.lockFile(lockFile, os.O_RDONLY, unix.LOCK_SH)
+	if err != nil {
 		return nil, err
 	}
-	return func() { f.Close() }, nil
+	return func() { lock.Close() }, nil
 }
 
-// exclude takes the store-wide lock alone. It waits for those who share it, or
+// exclude takes the store-wide lock alone. It waits for those who have it, or
 // until ctx ends.
 func (s *Store) exclude(ctx context.Context) (unlock func(), err error) {
-	f, err := s.openLock()
-	if err != nil {
-		return nil, err
+	type result struct {
+		unlock func()
+		err    error
 	}
-	got := make(chan error, 1)
-	go func() { got <- flock(f, unix.LOCK_EX) }()
+	got := make(chan result, 1)
+	go func() {
+		unlock, err := s.waitAlone()
+		got <- result{unlock, err}
+	}()
 	select {
-	case err = <-got:
+	case r := <-got:
+		return r.unlock, r.err
 	case <-ctx.Done():
 		// flock(2) can't be called off: let it end, and give the lock back.
-		go func() { <-got; f.Close() }()
+		go func() {
+			if r := <-got; r.err == nil {
+				r.unlock()
+			}
+		}()
 		return nil, context.Cause(ctx)
 	}
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return func() { f.Close() }, nil
 }
 
-func (s *Store) openLock() (*os.File, error) {
-	// Read-only: sharing must work on a store that can only be read.
-	f, err := os.Open(s.path(lockFile))
+func (s *Store) waitAlone() (unlock func(), err error) {
+	gate, err := s.lockFile(gateFile, os.O_RDWR, unix.LOCK_EX)
 	if err != nil {
-		return nil, fmt.Errorf("store lock: %w", err)
+		return nil, err
+	}
+	lock, err := s.lockFile(lockFile, os.O_RDWR, unix.LOCK_EX)
+	if err != nil {
+		gate.Close()
+		return nil, err
+	}
+	return func() { lock.Close(); gate.Close() }, nil
+}
+
+// lockFile opens a file at the top of the store and locks it. Sharing must work
+// on a store that can only be read; NFS wants a file open for writing to lock
+// it alone.
+func (s *Store) lockFile(name string, flag, how int) (*os.File, error) {
+	f, err := os.OpenFile(s.path(name), flag, 0)
+	if err != nil {
+		return nil, s.writeError(err, 0)
+	}
+	if err := flock(f, how); err != nil {
+		f.Close()
+		return nil, err
 	}
 	return f, nil
 }

@@ -16,20 +16,20 @@ import (
 //   - bytes other than a-z 0-9 - _ + , and a "." that isn't first in its
 //     element are written %xx;
 //   - an element that is empty is written %;
-//   - an element of more than maxElement bytes is cut into several, and each but
-//     the last ends in %-;
+//   - an element of more than maxElement bytes is cut into several, with %- at
+//     both sides of each cut;
 //   - the last "." of a directory that ends in .json is written %2e, so that no
 //     directory is ever named like a ref;
 //   - the tag is what follows the first : or @ after the last slash: x for :x,
-//     with its separator (%40…) for @x, and %. where there is none.
+//     with its separator (%40…) for @x, and % where there is none.
 //
 // refName undoes it. Each name has one path and each path at most one name.
 const (
 	maxRefName = 1024 // bytes of a name; its path then is within PATH_MAX
 	maxElement = 200  // bytes of an element of the path, without suffixes
 	refSuffix  = ".json"
-	noTag      = "%."
-	moreMark   = "%-"
+	noTag      = "%"
+	cutMark    = "%-"
 )
 
 // checkRefName tells whether name may be a ref's: neither empty nor too long,
@@ -76,7 +76,10 @@ func refName(path string) (string, bool) {
 	var decoded []string
 	var pending string
 	for i, element := range elements {
-		if more, ok := strings.CutSuffix(element, moreMark); ok {
+		if pending != "" {
+			element = strings.TrimPrefix(element, cutMark)
+		}
+		if more, ok := strings.CutSuffix(element, cutMark); ok {
 			pending += more
 			continue
 		}
@@ -116,11 +119,12 @@ func splitRef(name string) (repository, tag string) {
 // cutElement cuts an encoded element into those of a path.
 func cutElement(encoded string) []string {
 	var parts []string
+	mark := ""
 	for len(encoded) > maxElement {
-		parts = append(parts, encoded[:maxElement]+moreMark)
-		encoded = encoded[maxElement:]
+		parts = append(parts, mark+encoded[:maxElement]+cutMark)
+		encoded, mark = encoded[maxElement:], cutMark
 	}
-	return append(parts, encoded)
+	return append(parts, mark+encoded)
 }
 
 func escape(element string) string {

@@ -169,7 +169,7 @@ func (s *Store) RemoveRef(name string) error {
 	if err != nil {
 		return s.writeError(fmt.Errorf("ref %s: %w", quoteShort(name), err), 0)
 	}
-	if err := syncDir(filepath.Dir(path)); err != nil {
+	if err := syncDir(filepath.Dir(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("ref %s: %w", quoteShort(name), err)
 	}
 	// Directories nobody needs go; the first that isn't empty stays.

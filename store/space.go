@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
+	"math/bits"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -38,15 +40,14 @@ func FreeSpace(path string) (int64, error) {
 		}
 		break
 	}
-	blocks := st.Bavail // what is not reserved for root
+	blocks := uint64(st.Bavail) // what is not reserved for root
 	if os.Geteuid() == 0 {
-		blocks = st.Bfree
+		blocks = uint64(st.Bfree)
 	}
-	const most = 1<<63 - 1
-	if st.Bsize > 0 && uint64(blocks) > most/uint64(st.Bsize) {
-		return most, nil
+	if high, bytes := bits.Mul64(blocks, uint64(st.Bsize)); high == 0 && bytes < math.MaxInt64 {
+		return int64(bytes), nil
 	}
-	return int64(blocks) * int64(st.Bsize), nil
+	return math.MaxInt64, nil
 }
 
 // Free returns how many bytes this process may still write to the store's

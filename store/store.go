@@ -22,7 +22,8 @@ var (
 // The names at the top of a store.
 const (
 	markFile  = "waybill-store" // says that this is a store, and its layout's version
-	lockFile  = "lock"          // the store-wide lock
+	lockFile  = "lock"          // the store-wide lock,
+	gateFile  = "gate"          // and the way to it
 	blobsDir  = "blobs"
 	refsDir   = "refs"
 	ingestDir = "ingest"
@@ -106,14 +107,14 @@ func (s *Store) makeLayout() error {
 			return s.writeError(fmt.Errorf("store: %w", err), 0)
 		}
 	}
-	f, err := os.OpenFile(s.path(lockFile), os.O_RDONLY|os.O_CREATE, fileMode)
-	if errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) {
-		f, err = os.Open(s.path(lockFile))
+	for _, name := range []string{gateFile, lockFile} {
+		f, err := os.OpenFile(s.path(name), os.O_RDONLY|os.O_CREATE, fileMode)
+		if err != nil {
+			return s.writeError(fmt.Errorf("store: %w", err), 0)
+		}
+		f.Close()
 	}
-	if err != nil {
-		return s.writeError(fmt.Errorf("store: %w", err), 0)
-	}
-	return f.Close()
+	return nil
 }
 
 // checkMark makes sure that the directory is a store of this layout, marking it
