@@ -26,8 +26,8 @@ const dockerPrefix = "docker://"
 type Error struct {
 	// Input is the name as it was given.
 	Input string
-	// Pos is the byte of Input that is wrong, counting from 1; 0 where no
-	// single one is to blame.
+	// Pos is the character of Input that is wrong, counting from 1; 0 where
+	// no single one is to blame.
 	Pos int
 	// Problem says what is wrong, and what to do where that isn't plain.
 	Problem string
@@ -62,10 +62,14 @@ type parser struct {
 	input string
 }
 
-// fail returns an error about the byte at offset off of the input, or about
+// fail returns an error about what stands at byte off of the input, or about
 // the whole input where off is negative.
 func (p parser) fail(off int, format string, args ...any) error {
-	return &Error{Input: p.input, Pos: off + 1, Problem: fmt.Sprintf(format, args...)}
+	pos := 0
+	if off >= 0 {
+		pos = utf8.RuneCountInString(p.input[:off]) + 1
+	}
+	return &Error{Input: p.input, Pos: pos, Problem: fmt.Sprintf(format, args...)}
 }
 
 func (p parser) parse() (Name, error) {
@@ -118,8 +122,11 @@ func schemeOf(s string) (string, bool) {
 			return before, true
 		}
 	}
-	if strings.HasPrefix(after, "//") || blobdigest.Supported(digest.Algorithm(before)) && !strings.Contains(after, "/") {
+	if strings.HasPrefix(after, "//") {
 		return before, true
+	}
+	if port, _, ok := strings.Cut(after, "/"); blobdigest.Supported(digest.Algorithm(before)) && !(ok && isDigits(port)) {
+		return before, true // and not a host of that name with a port
 	}
 	return "", false
 }
@@ -231,6 +238,10 @@ func (p parser) explain(repo string, off int, cause error) error {
 		return p.fail(-1, "the repository is longer than %d characters", reference.RepositoryNameTotalLengthMax)
 	}
 	return p.fail(-1, "not a reference; write HOST/REPO[:TAG][@DIGEST] with names of a-z and 0-9, single separators between them, and a port of digits")
+}
+
+func isDigits(s string) bool {
+	return s != "" && strings.Trim(s, "0123456789") == ""
 }
 
 func isHex64(s string) bool {
