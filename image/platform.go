@@ -53,6 +53,11 @@ func ParsePlatform(s string) (PlatformFilter, error) {
 	if len(s) > maxMediaType {
 		return PlatformFilter{}, bad("too long")
 	}
+	for part := range strings.SplitSeq(s, "/") {
+		if part == "" || part == "." || part == ".." {
+			return PlatformFilter{}, bad("not a platform")
+		}
+	}
 	p, err := platforms.Parse(s)
 	if err != nil {
 		why := err.Error()

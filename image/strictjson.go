@@ -87,6 +87,7 @@ type level struct {
 	checked bool            // whether the schema speaks of this object, or those in this array
 	key     string          // the key whose value comes next
 	wantKey bool            // a key comes next
+	values  int             // in this array so far
 }
 
 func (s *scanner) scan() error {
@@ -113,13 +114,11 @@ func (s *scanner) token(tok json.Token) error {
 			return s.push(level{checked: s.checkedBelow()})
 		}
 		s.stack = s.stack[:len(s.stack)-1]
-		s.valueDone()
-		return nil
+		return s.valueDone()
 	}
 	top := s.top()
 	if top == nil || !top.wantKey {
-		s.valueDone()
-		return nil
+		return s.valueDone()
 	}
 	key, _ := tok.(string) // encoding/json lets nothing else be a key
 	if top.keys[key] {
@@ -154,8 +153,18 @@ func (s *scanner) push(l level) error {
 	return nil
 }
 
-func (s *scanner) valueDone() {
-	if top := s.top(); top != nil && top.keys != nil {
+// valueDone notes that a value is complete. Arrays are capped here already,
+// because what "{}" decodes to is a hundred times as large.
+func (s *scanner) valueDone() error {
+	top := s.top()
+	switch {
+	case top == nil:
+	case top.keys != nil:
 		top.key, top.wantKey = "", true
+	default:
+		if top.values++; top.values > MaxDescriptors {
+			return fmt.Errorf("a list of more than %d; that is the limit for descriptors", MaxDescriptors)
+		}
 	}
+	return nil
 }
