@@ -140,6 +140,9 @@ func (l *lane) open(c *claim) {
 // openAhead claims and opens the lane's next chunk when the present one will
 // be through in about the time that takes.
 func (l *lane) openAhead(c *claim) {
+	if l.m.src.isWholeOnly() {
+		return // the body it reads goes on by itself
+	}
 	t := l.t
 	t.mu.Lock()
 	defer t.mu.Unlock()
