@@ -58,7 +58,7 @@ func NewCA(dir string) (*CA, error) {
 	return ca, writePEM(ca.File, "CERTIFICATE", der)
 }
 
-// Issue makes a certificate for 127.0.0.1, good for servers and clients, and
+// Issue makes a certificate for 127.0.0.1, localhost and waybill.test, good for servers and clients, and
 // writes it and its key to dir/cert.pem and dir/key.pem.
 func (ca *CA) Issue(dir string) (Certificate, error) {
 	none := Certificate{}
@@ -78,7 +78,7 @@ func (ca *CA) Issue(dir string) (Certificate, error) {
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1)},
-		DNSNames:     []string{"localhost"},
+		DNSNames:     []string{"localhost", "waybill.test"},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, ca.cert, key.Public(), ca.key)
 	if err != nil {
