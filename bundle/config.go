@@ -63,3 +63,12 @@ func checkProcess(c ocispec.ImageConfig) error {
 	}
 	return nil
 }
+
+// shorten keeps a name from outside fit for a line of an error message.
+func shorten(name string) string {
+	const most = 200
+	if len(name) > most {
+		return name[:most] + "…"
+	}
+	return name
+}

@@ -117,15 +117,6 @@ func (x *extractor) apply(ctx context.Context, tr *tar.Reader) error {
 	}
 }
 
-// shorten keeps a name from outside fit for a line of an error message.
-func shorten(name string) string {
-	const most = 200
-	if len(name) > most {
-		return name[:most] + "…"
-	}
-	return name
-}
-
 // cleanName returns name as a path within the rootfs without ".", ".." or
 // doubled slashes; "" is the rootfs itself. Leading slashes and ".." that would
 // leave the rootfs are dropped.

@@ -246,9 +246,10 @@ func (x *extractor) setXattrs(t xattrTarget, hdr *tar.Header, clear, takesUser b
 		}
 	}
 	count := 0
+	// An empty value takes a record back (pax, "pax Extended Header").
 	for record, value := range hdr.PAXRecords {
 		name, ok := strings.CutPrefix(record, paxXattr)
-		if !ok || hostXattrs[name] || (x.rootless && name == ownerXattr) {
+		if !ok || value == "" || hostXattrs[name] || (x.rootless && name == ownerXattr) {
 			continue
 		}
 		if count++; count > maxXattrs || len(value) > maxXattrValue {

@@ -124,14 +124,15 @@ func (p *privateDir) publish(target string, sync bool) error {
 			return fmt.Errorf("write %s to stable storage: %w", p.path, err)
 		}
 	}
-	err := os.Rename(p.path, target)
+	// Not os.Rename, which won't replace even an empty directory.
+	err := unix.Rename(p.path, target)
 	switch {
 	case errors.Is(err, unix.ENOTEMPTY), errors.Is(err, unix.EEXIST), errors.Is(err, unix.ENOTDIR):
 		return fmt.Errorf("%w: something was put there meanwhile", ErrOccupied)
 	case errors.Is(err, unix.EBUSY):
 		return fmt.Errorf("%w: it is a mount point: name a directory below it", ErrOccupied)
 	case err != nil:
-		return err
+		return &os.LinkError{Op: "rename", Old: p.path, New: target, Err: err}
 	}
 	p.path = ""
 	if !sync {

@@ -79,10 +79,10 @@ func (o *openDirs) readFile(name string) ([]byte, error) {
 		case unix.S_IFREG:
 			return readCapped(d, base, name)
 		case unix.S_IFLNK:
-			target, err := readlink(d.fd, base)
-			if err == nil && links >= maxLinks {
-				err = unix.ELOOP
+			if links >= maxLinks {
+				return nil, fmt.Errorf("%w: the image's %s is a loop of symbolic links", ErrInvalid, name)
 			}
+			target, err := readlink(d.fd, base)
 			if err != nil {
 				return fail(err)
 			}
