@@ -115,14 +115,23 @@ func (s Schemes) lookup(route Route) (Transport, error) {
 	return nil, &Error{Kind: ErrPermanent, URI: route.URI, Err: fmt.Errorf("no transport for scheme %q", scheme)}
 }
 
-// Redact returns uri with any password in it replaced, fit to be shown.
+// Redact returns uri with any password in it replaced, fit to be shown. Of
+// what isn't a URI, everything that may be user information goes.
 func Redact(uri string) string {
 	if !strings.Contains(uri, "@") {
 		return uri
 	}
 	u, err := url.Parse(uri)
-	if err != nil || u.User == nil {
-		return uri
+	if err == nil {
+		if u.User == nil {
+			return uri
+		}
+		return u.Redacted()
 	}
-	return u.Redacted()
+	at := strings.LastIndex(uri, "@")
+	start := 0
+	if i := strings.Index(uri, "://"); i >= 0 && i < at {
+		start = i + len("://")
+	}
+	return uri[:start] + "xxxxx" + uri[at:]
 }

@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"path"
-	"sync"
 	"syscall"
 	"time"
 
@@ -48,13 +47,13 @@ type archive struct {
 	// file itself is opened for each read.
 	unpacked *os.File
 
-	docker sync.Mutex
+	docker chan struct{} // holds a token while somebody makes images
 	images *dockerImages // made when first asked for
 }
 
 // indexFile reads through an open file.
 func (t *Transport) indexFile(ctx context.Context, uri string, f *os.File, id identity) (*archive, error) {
-	a := &archive{id: id, size: id.size}
+	a := &archive{id: id, size: id.size, docker: make(chan struct{}, 1)}
 	how, err := sniff(f, 0, id.size)
 	if err != nil {
 		return nil, local.Errorf(uri, err, "reading")
@@ -171,7 +170,7 @@ func (h *handle) ociEntries(n name.Name) ([]ocispec.Descriptor, error) {
 
 func (h *handle) maybeDocker() string {
 	if _, ok := h.members[dockerManifestFile]; ok {
-		return "; it looks like docker-archive:FILE"
+		return "; read it as docker-archive:FILE"
 	}
 	return ""
 }

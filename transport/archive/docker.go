@@ -70,8 +70,12 @@ type schema2Desc struct {
 
 // dockerIndex returns the images of the archive, looking for them only once.
 func (h *handle) dockerIndex(ctx context.Context) (*dockerImages, error) {
-	h.docker.Lock()
-	defer h.docker.Unlock()
+	select {
+	case h.docker <- struct{}{}:
+		defer func() { <-h.docker }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	if h.images != nil {
 		return h.images, nil
 	}
@@ -92,7 +96,7 @@ func (h *handle) dockerIndex(ctx context.Context) (*dockerImages, error) {
 func (h *handle) dockerItems() ([]dockerItem, error) {
 	content, err := h.read(dockerManifestFile, maxDocument)
 	if errors.Is(err, errNoMember) {
-		return nil, fmt.Errorf("not a docker archive: it has no %s member%s", dockerManifestFile, h.maybeOCI())
+		return nil, fmt.Errorf("not a docker archive: it has no %s member%s (archives of Docker before 1.10 aren't read)", dockerManifestFile, h.maybeOCI())
 	}
 	if err != nil {
 		return nil, err
@@ -102,9 +106,9 @@ func (h *handle) dockerItems() ([]dockerItem, error) {
 
 func (h *handle) maybeOCI() string {
 	if _, ok := h.members[ocispec.ImageLayoutFile]; ok {
-		return "; it looks like oci-archive:FILE"
+		return "; read it as oci-archive:FILE"
 	}
-	return " (archives written by Docker before 1.10 aren't read)"
+	return ""
 }
 
 // parseDockerManifest reads a manifest.json.
@@ -175,7 +179,9 @@ func (h *handle) addImage(ctx context.Context, d *dockerImages, item dockerItem)
 		MediaType: m.MediaType,
 		Digest:    digest.FromBytes(made),
 		Size:      int64(len(made)),
-		Platform:  &config.Platform,
+	}
+	if config.OS != "" && config.Architecture != "" {
+		desc.Platform = &config.Platform
 	}
 	d.made[desc.Digest] = made
 	d.images = append(d.images, dockerImage{desc, item.RepoTags})

@@ -1,0 +1,7 @@
+// Package locate answers where a blob's bytes may be had: a [Locator] turns a
+// descriptor into routes, as it learns of them. It reads no blob and decides
+// nothing about what an image is.
+//
+//	from, err := locate.From("https://mirror.example/{algorithm}/{encoded}")
+//	for route, err := range from.Locate(ctx, desc) { … }
+package locate

@@ -1,0 +1,152 @@
+package locate
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/waybill-project/waybill/name"
+	"github.com/waybill-project/waybill/transport"
+	"github.com/yosida95/uritemplate/v3"
+)
+
+// casVariables are what a template may use (oci-cas-template-v1).
+var casVariables = []string{"digest", "algorithm", "encoded"}
+
+// From returns the locator that a source's URI stands for: a registry's
+// repository (docker://, or a bare name), a layout or archive (oci:,
+// oci-archive:, docker-archive:), CAS over HTTP (an http or https URI template,
+// RFC 6570, over digest, algorithm and encoded, or a base that ends in "/"), or
+// a bare tree of files (file:///DIR). The origin says who named the source.
+//
+// A source located by From may be asked for any blob. Whether it has it is
+// found by asking.
+func From(uri, origin string) (Locator, error) {
+	scheme, rest, _ := strings.Cut(uri, ":")
+	switch scheme {
+	case "http", "https":
+		return fromHTTP(uri, origin)
+	case "file":
+		return fromFile(uri, rest, origin)
+	}
+	n, err := name.Parse(uri)
+	if err != nil {
+		return nil, fmt.Errorf("source %w", err)
+	}
+	return FromName(n, origin)
+}
+
+// FromName returns the locator for the place an image's name speaks of. A bare
+// digest speaks of none; that is an error.
+func FromName(n name.Name, origin string) (Locator, error) {
+	switch n.Kind {
+	case name.Registry:
+		uri := "docker://" + n.Host + "/" + n.Repository
+		return fixed(transport.Route{URI: uri, Source: uri, Origin: origin}), nil
+	case name.Layout, name.OCIArchive, name.DockerArchive:
+		abs, err := n.Absolute()
+		if err != nil {
+			return nil, err
+		}
+		uri := n.Kind.String() + ":" + abs.Path
+		return fixed(transport.Route{URI: uri, Source: uri, Origin: origin}), nil
+	}
+	return nil, fmt.Errorf("source %q: a digest is not a place; give a registry, a layout, an archive or a URI", n)
+}
+
+// fixed yields the same place for every blob.
+func fixed(r transport.Route) Locator {
+	return Func(func(context.Context, ocispec.Descriptor) iter.Seq2[transport.Route, error] {
+		return func(yield func(transport.Route, error) bool) { yield(r, nil) }
+	})
+}
+
+func fromFile(uri, rest, origin string) (Locator, error) {
+	u, err := url.Parse(uri)
+	if err != nil || u.Host != "" && u.Host != "localhost" || !strings.HasPrefix(rest, "//") || !filepath.IsAbs(u.Path) {
+		return nil, fmt.Errorf("source %q: want file:///DIR with an absolute directory", uri)
+	}
+	plain := "file://" + (&url.URL{Path: filepath.Clean(u.Path)}).EscapedPath()
+	return fixed(transport.Route{URI: plain, Source: uri, Origin: origin}), nil
+}
+
+func fromHTTP(uri, origin string) (Locator, error) {
+	text := uri
+	if strings.HasSuffix(uri, "/") && !strings.Contains(uri, "{") {
+		text = uri + "{algorithm}/{encoded}"
+	}
+	shown := transport.Redact(uri)
+	if !strings.Contains(text, "{") {
+		return nil, fmt.Errorf("source %q: want a template such as https://HOST/{algorithm}/{encoded}, or a base that ends in \"/\"", shown)
+	}
+	if len(text) > maxTemplate {
+		return nil, fmt.Errorf("source of %d bytes: a template may have %d", len(text), maxTemplate)
+	}
+	tmpl, err := uritemplate.New(text)
+	if err != nil {
+		return nil, fmt.Errorf("source %q: not a URI template (RFC 6570): %v", shown, err)
+	}
+	for _, v := range tmpl.Varnames() {
+		if !slices.Contains(casVariables, v) {
+			return nil, fmt.Errorf("source %q: unknown variable %q; there are %s", shown, v, strings.Join(casVariables, ", "))
+		}
+	}
+	if !slices.Contains(tmpl.Varnames(), "digest") && !slices.Contains(tmpl.Varnames(), "encoded") {
+		return nil, fmt.Errorf("source %q: the template must use {digest} or {encoded}, or all blobs would be one", shown)
+	}
+	t := template{text: uri, tmpl: tmpl, origin: origin}
+	if _, err := t.expand(exampleDigest); err != nil {
+		return nil, fmt.Errorf("source %q: %v", shown, err)
+	}
+	return t, nil
+}
+
+// maxTemplate caps the length of a template in bytes.
+const maxTemplate = 4096
+
+// exampleDigest is a digest of the usual form, to try a template with.
+const exampleDigest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+// template is a CAS template: each blob has a place of its own.
+type template struct {
+	text   string
+	tmpl   *uritemplate.Template
+	origin string
+}
+
+func (t template) Locate(_ context.Context, desc ocispec.Descriptor) iter.Seq2[transport.Route, error] {
+	return func(yield func(transport.Route, error) bool) {
+		uri, err := t.expand(string(desc.Digest))
+		if err != nil {
+			yield(transport.Route{}, fmt.Errorf("source %q: %w", transport.Redact(t.text), err))
+			return
+		}
+		yield(transport.Route{URI: uri, Source: t.text, Origin: t.origin}, nil)
+	}
+}
+
+// expand returns the URI of the blob with the given digest.
+func (t template) expand(digest string) (string, error) {
+	algorithm, encoded, _ := strings.Cut(digest, ":")
+	uri, err := t.tmpl.Expand(uritemplate.Values{
+		"digest":    uritemplate.String(digest),
+		"algorithm": uritemplate.String(algorithm),
+		"encoded":   uritemplate.String(encoded),
+	})
+	if err != nil {
+		return "", err
+	}
+	u, err := url.Parse(uri)
+	if err != nil {
+		return "", err
+	}
+	if u.Host == "" {
+		return "", fmt.Errorf("no host")
+	}
+	return uri, nil
+}
