@@ -52,10 +52,15 @@ func makeDirs(root, dir string) error {
 	if err := makeDirs(root, parent); err != nil {
 		return err
 	}
-	if err := os.Mkdir(dir, dirMode); err != nil {
-		if info, statErr := os.Stat(dir); errors.Is(err, fs.ErrExist) && statErr == nil && info.IsDir() {
-			return nil
+	err := os.Mkdir(dir, dirMode)
+	if errors.Is(err, fs.ErrExist) {
+		info, statErr := os.Stat(dir)
+		if statErr == nil && info.IsDir() {
+			return nil // made by somebody else just now
 		}
+		return &fs.PathError{Op: "mkdir", Path: dir, Err: unix.ENOTDIR}
+	}
+	if err != nil {
 		return err
 	}
 	return syncDir(parent)
@@ -120,15 +125,10 @@ func (s *Store) writeFile(path string, content []byte) error {
 		return err
 	}
 	defer unlock()
-	for tries := 0; ; tries++ {
-		if err := makeDirs(s.dir, filepath.Dir(path)); err != nil {
-			return s.writeError(err, int64(len(content)))
-		}
-		err := replaceFile(s.tempPath(), path, content)
-		// Another process may just have removed the directory as empty.
-		if errors.Is(err, fs.ErrNotExist) && tries < 10 {
-			continue
-		}
-		return s.writeError(err, int64(len(content)))
+	// Only gc, which is excluded now, removes directories.
+	err = makeDirs(s.dir, filepath.Dir(path))
+	if err == nil {
+		err = replaceFile(s.tempPath(), path, content)
 	}
+	return s.writeError(err, int64(len(content)))
 }

@@ -132,7 +132,7 @@ func (m *marker) look(desc ocispec.Descriptor, root bool) (children []ocispec.De
 	}
 	children, err = m.children(desc, content)
 	if err != nil {
-		return nil, false, fmt.Errorf("%s: %w", desc.Digest, err)
+		return nil, false, fmt.Errorf("manifest %s: %w", desc.Digest, err)
 	}
 	return children, true, nil
 }
@@ -180,6 +180,9 @@ func (s *Store) sweep(ctx context.Context, marked, held map[digest.Digest]bool, 
 		report.IngestBytes += info.Recorded
 	}
 	if err != nil || dryRun {
+		return report, err
+	}
+	if err := s.sweepRefDirs(); err != nil {
 		return report, err
 	}
 	return report, s.sweepTemp()

@@ -121,12 +121,15 @@ func (s *Store) takeIngest(d digest.Digest, size int64, dir string, lock *os.Fil
 // somebody else has the lock.
 func (s *Store) lockIngest(dir string) (*os.File, error) {
 	if err := os.MkdirAll(dir, dirMode); err != nil {
+		if _, statErr := os.Lstat(dir); errors.Is(err, fs.ErrExist) && errors.Is(statErr, fs.ErrNotExist) {
+			return nil, nil // the other holder just removed it
+		}
 		return nil, err
 	}
 	path := filepath.Join(dir, ingestLock)
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, fileMode)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil // the other holder just removed the directory
+		return nil, nil // the same
 	}
 	if err != nil {
 		return nil, err

@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Lease keeps blobs from garbage collection for as long as its process lives.
-// Its methods may be called from any goroutine.
+// Lease keeps blobs from garbage collection until it is released or its process
+// dies. Its methods may be called from any goroutine.
 type Lease struct {
 	s    *Store
 	path string
@@ -48,7 +48,11 @@ func (s *Store) Lease(id string) (*Lease, error) {
 		f.Close()
 		return nil, s.writeError(fmt.Errorf("lease %s: %w", id, err), 0)
 	}
-	return &Lease{s: s, path: path, f: f, held: make(map[digest.Digest]bool)}, nil
+	l := &Lease{s: s, path: path, f: f, held: make(map[digest.Digest]bool)}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leases[l] = true
+	return l, nil
 }
 
 // lockOwn opens and locks the file of a lease, or returns ErrExists where
@@ -129,6 +133,9 @@ func (l *Lease) Release() error {
 	err := os.Remove(l.path)
 	l.f.Close()
 	l.f = nil
+	l.s.mu.Lock()
+	delete(l.s.leases, l)
+	l.s.mu.Unlock()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

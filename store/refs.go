@@ -172,10 +172,25 @@ func (s *Store) RemoveRef(name string) error {
 	if err := syncDir(filepath.Dir(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("ref %s: %w", quoteShort(name), err)
 	}
-	// Directories nobody needs go; the first that isn't empty stays.
-	for dir := filepath.Dir(path); dir != s.path(refsDir); dir = filepath.Dir(dir) {
-		if os.Remove(dir) != nil {
-			break
+	return nil
+}
+
+// sweepRefDirs removes the directories below refs/ that no ref needs any more.
+// The caller excludes those who put refs.
+func (s *Store) sweepRefDirs() error {
+	var dirs []string
+	err := filepath.WalkDir(s.path(refsDir), func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.IsDir() && path != s.path(refsDir) {
+			dirs = append(dirs, path)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, dir := range slices.Backward(dirs) { // those within come after
+		if err := unix.Rmdir(dir); err != nil && !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, unix.EEXIST) {
+			return s.writeError(&fs.PathError{Op: "rmdir", Path: dir, Err: err}, 0)
 		}
 	}
 	return nil

@@ -112,29 +112,50 @@ func (s spans) bytes() int64 {
 // only costs work later, a search for a liar or a range fetched again.
 func (s *spans) shrink(most int) {
 	for least := int64(4 << 10); len(*s) > most && least < math.MaxInt64/2; least *= 2 {
-		s.forgetSources(least)
+		s.forgetSources(least, len(*s)-most)
 	}
-	for least := int64(2); len(*s) > most; least *= 2 {
-		*s = slices.DeleteFunc(*s, func(sp span) bool { return sp.end-sp.off < least })
+	if len(*s) > most {
+		s.dropSmallest(len(*s) - most)
 	}
 }
 
-// forgetSources joins the spans that touch a neighbour, where one of the two is
-// shorter than least.
-func (s *spans) forgetSources(least int64) {
+// forgetSources joins up to count spans with the one before, where they touch
+// and one of the two is shorter than least.
+func (s *spans) forgetSources(least int64, count int) {
 	kept := (*s)[:0]
 	for _, next := range *s {
-		if n := len(kept); n > 0 && kept[n-1].end == next.off {
+		if n := len(kept); n > 0 && count > 0 && kept[n-1].end == next.off {
 			last := &kept[n-1]
 			if last.end-last.off < least || next.end-next.off < least {
 				if last.source != next.source {
 					last.source = 0
 				}
 				last.end, last.state = next.end, min(last.state, next.state)
+				count--
 				continue
 			}
 		}
 		kept = append(kept, next)
 	}
 	*s = kept
+}
+
+// dropSmallest removes the count shortest spans.
+func (s *spans) dropSmallest(count int) {
+	lengths := make([]int64, len(*s))
+	for i, sp := range *s {
+		lengths[i] = sp.end - sp.off
+	}
+	slices.Sort(lengths)
+	least := lengths[count] // the shortest that stays
+	// Of those as short as it, some may go.
+	first, _ := slices.BinarySearch(lengths[:count], least)
+	equals := count - first
+	*s = slices.DeleteFunc(*s, func(sp span) bool {
+		if sp.end-sp.off == least && equals > 0 {
+			equals--
+			return true
+		}
+		return sp.end-sp.off < least
+	})
 }

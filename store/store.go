@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 )
 
@@ -53,6 +54,11 @@ type Store struct {
 	dir    string
 	opts   Options
 	bootID string // of the machine; tests replace it
+
+	// leases are those not yet released, which this keeps reachable: were one
+	// collected as garbage, its file would be closed and its lock gone.
+	mu     sync.Mutex
+	leases map[*Lease]bool
 }
 
 // Open opens the store in dir, and makes dir a store where it doesn't exist or
@@ -76,7 +82,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store %s: boot id: %w", dir, err)
 	}
-	s := &Store{dir: abs, opts: opts, bootID: boot}
+	s := &Store{dir: abs, opts: opts, bootID: boot, leases: make(map[*Lease]bool)}
 	if err := s.makeLayout(); err != nil {
 		return nil, err
 	}
