@@ -1,0 +1,323 @@
+package pull
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/waybill-project/waybill/fetch"
+	"github.com/waybill-project/waybill/image"
+	"github.com/waybill-project/waybill/locate"
+	"github.com/waybill-project/waybill/name"
+	"github.com/waybill-project/waybill/resolve"
+	"github.com/waybill-project/waybill/store"
+	"github.com/waybill-project/waybill/transport"
+)
+
+// Puller pulls images. Its fields are set once; Store, Fetch.Transport and
+// Names are required.
+type Puller struct {
+	Store *store.Store
+	// Fetch configures the engine; Store and Observe are filled in.
+	Fetch fetch.Options
+	// Names resolves names.
+	Names resolve.Resolver
+	// Parallel is how many blobs are fetched at once. Default 4.
+	Parallel int
+	// Observe, when set, is told what happens, quickly and from many
+	// goroutines.
+	Observe func(Event)
+}
+
+// Request says what of an image is wanted, and from where.
+type Request struct {
+	// Platform says what of an index is wanted. The zero value is the host's.
+	Platform image.PlatformFilter
+	// From are further sources for every blob.
+	From []locate.Locator
+	// Offline forbids asking anybody: the image must be in the store.
+	Offline bool
+	// Digest, when set, makes this a pull of one blob, whatever it is, rather
+	// than of an image; Size is its size or -1.
+	Digest digest.Digest
+	Size   int64
+}
+
+// Session is a pull under way.
+type Session struct {
+	p       *Puller
+	req     Request
+	name    name.Name
+	engine  *fetch.Engine
+	sources locate.Locator
+	lease   *store.Lease
+	ctx     context.Context
+	cancel  context.CancelFunc
+	done    chan struct{}
+
+	mu      sync.Mutex
+	record  Record
+	entries []*entry
+	byD     map[digest.Digest]*entry
+	phase   string
+	top     *image.Document // the manifest, where just one was wanted
+	config  ocispec.Descriptor
+	walked  chan struct{} // closed when the manifest is known, or never will be
+	err     error
+}
+
+// entry is one blob of the pull.
+type entry struct {
+	desc    ocispec.Descriptor
+	role    image.Role
+	started chan struct{}
+	task    *fetch.Task
+	result  *fetch.Result
+	err     error
+}
+
+// Start begins to pull the image n. The session ends with ctx; Wait must be
+// called. The error is only about what can be seen without asking anybody.
+func (p *Puller) Start(ctx context.Context, n name.Name, req Request) (*Session, error) {
+	abs, err := n.Absolute()
+	if err != nil {
+		return nil, err
+	}
+	s := &Session{
+		p: p, req: req, name: abs, byD: map[digest.Digest]*entry{},
+		done: make(chan struct{}), walked: make(chan struct{}), phase: "resolving",
+	}
+	s.record = Record{Pull: store.NewPullID(), Name: abs.String(), Platform: req.Platform.String(), Started: time.Now(),
+		Blobs: []Blob{}, Sources: []Source{}, Events: []Event{}}
+	locators := slices.Clone(req.From)
+	if abs.Kind != name.Digest {
+		own, err := locate.FromName(abs, "name")
+		if err != nil {
+			return nil, err
+		}
+		locators = append([]locate.Locator{own}, locators...)
+	}
+	if req.Offline {
+		locators = nil
+	}
+	s.sources = locate.All(locators...)
+	opts := p.Fetch
+	opts.Store = p.Store
+	opts.Observe = func(ev fetch.Event) { s.note(Event(ev)) }
+	s.engine = fetch.New(opts)
+	if s.lease, err = p.Store.Lease(s.record.Pull); err != nil {
+		return nil, err
+	}
+	s.ctx, s.cancel = context.WithCancel(ctx)
+	go s.run()
+	return s, nil
+}
+
+// Wait returns the record of the pull once it has ended and been written, and
+// why it failed. Every blob of the image is then in the store, verified, and
+// the name is kept as a ref; or the error is a [*fetch.Error], a
+// [*store.SpaceError], one of package image about what the documents say, or
+// ctx's.
+func (s *Session) Wait() (*Record, error) {
+	<-s.done
+	return &s.record, s.err
+}
+
+// note enters an event in the record and passes it on.
+func (s *Session) note(ev Event) {
+	if ev.Time.IsZero() {
+		ev.Time = time.Now()
+	}
+	ev.Source = transport.Redact(ev.Source)
+	s.mu.Lock()
+	if len(s.record.Events) < maxEvents {
+		s.record.Events = append(s.record.Events, ev)
+	} else {
+		s.record.EventsDropped++
+	}
+	s.mu.Unlock()
+	if s.p.Observe != nil {
+		s.p.Observe(ev)
+	}
+}
+
+// Warn enters a warning from somewhere else in the record: what a registry
+// wants its users to know.
+func (s *Session) Warn(source, text string) {
+	s.note(Event{Type: eventWarning, Source: source, Detail: text})
+}
+
+func (s *Session) run() {
+	defer close(s.done)
+	defer s.cancel()
+	err := s.pull()
+	s.mu.Lock()
+	if err != nil {
+		s.phase = "failed"
+		s.record.Error = firstLine(err)
+	} else {
+		s.phase = "done"
+	}
+	s.mu.Unlock()
+	s.finish()
+	if werr := s.write(); err == nil {
+		err = werr
+	}
+	if lerr := s.lease.Release(); err == nil {
+		err = lerr
+	}
+	s.err = err
+	s.closeWalked()
+}
+
+func (s *Session) closeWalked() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case <-s.walked:
+	default:
+		close(s.walked)
+	}
+}
+
+// pull does the work: name → descriptor → documents → blobs → ref.
+func (s *Session) pull() error {
+	if s.req.Digest != "" {
+		e, err := s.enter(ocispec.Descriptor{Digest: s.req.Digest, Size: s.req.Size}, image.RoleOther)
+		if err != nil {
+			return err
+		}
+		s.setPhase("fetching")
+		s.begin(e)
+		return s.await(e)
+	}
+	root, err := s.resolve()
+	if err != nil {
+		return err
+	}
+	s.setPhase("fetching")
+	root, err = s.fetchRoot(root)
+	if err != nil {
+		return err
+	}
+	if err := s.walk(root); err != nil {
+		return err
+	}
+	return s.p.Store.PutRef(store.Ref{
+		Name: s.name.String(), Descriptor: bare(root),
+		ResolvedBy: transport.Redact(s.record.By.URI), Time: s.record.By.Time,
+	})
+}
+
+// bare returns what a ref needs of a descriptor.
+func bare(d ocispec.Descriptor) ocispec.Descriptor {
+	return ocispec.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size, ArtifactType: d.ArtifactType}
+}
+
+func (s *Session) setPhase(phase string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.phase = phase
+}
+
+// resolve asks what the name means, or looks it up where nobody may be asked.
+func (s *Session) resolve() (ocispec.Descriptor, error) {
+	ref, err := s.p.Store.Ref(s.name.String())
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return ocispec.Descriptor{}, err
+	}
+	var known ocispec.Descriptor
+	if err == nil {
+		if err := s.lease.Hold(ref.Descriptor.Digest); err != nil {
+			return ocispec.Descriptor{}, err
+		}
+		if _, err := s.p.Store.Stat(ref.Descriptor.Digest); err == nil {
+			known = ref.Descriptor
+		}
+	}
+	var resolver resolve.Resolver = s.p.Names
+	if s.req.Offline {
+		resolver = resolve.Store{Refs: s.p.Store}
+	}
+	r, err := resolver.Resolve(s.ctx, s.name, known)
+	if err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	s.mu.Lock()
+	s.record.By = &r.By
+	s.mu.Unlock()
+	s.note(Event{Type: eventResolved, Digest: r.Descriptor.Digest, Source: r.By.URI, Detail: "by " + r.By.Resolver})
+	if err := s.lease.Hold(r.Descriptor.Digest); err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	if r.Content != nil {
+		return r.Descriptor, s.keep(r)
+	}
+	return r.Descriptor, nil
+}
+
+// keep puts a document that came with the answer into the store.
+func (s *Session) keep(r resolve.Resolution) error {
+	e, err := s.enter(r.Descriptor, image.RoleOther)
+	if err != nil {
+		return err
+	}
+	defer close(e.started)
+	e.result = &fetch.Result{Digest: r.Descriptor.Digest, Size: r.Descriptor.Size}
+	if n, err := s.p.Store.Stat(r.Descriptor.Digest); err == nil && n == r.Descriptor.Size {
+		e.result.Cached = true
+		return nil
+	}
+	e.result.Served = []fetch.Served{{Source: r.By.URI, Length: r.Descriptor.Size}}
+	return s.p.Store.Put(r.Descriptor.Digest, r.Content)
+}
+
+// fetchRoot makes sure of the root document where only its digest is known,
+// and completes its descriptor from the content.
+func (s *Session) fetchRoot(root ocispec.Descriptor) (ocispec.Descriptor, error) {
+	if root.Size < 0 {
+		e, err := s.enter(root, image.RoleOther)
+		if err != nil {
+			return root, err
+		}
+		s.begin(e)
+		if err := s.await(e); err != nil {
+			return root, err
+		}
+		root.Size = e.result.Size
+		s.mu.Lock()
+		e.desc.Size = root.Size
+		s.mu.Unlock()
+	}
+	if root.MediaType == "" {
+		content, err := s.document(s.ctx, root)
+		if err != nil {
+			return root, err
+		}
+		if root.MediaType, err = image.DetectMediaType(content); err != nil {
+			return root, fmt.Errorf("%s: %w", s.name.Familiar(), err)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.record.Digest, s.record.MediaType, s.record.Size = root.Digest, root.MediaType, root.Size
+	if e := s.byD[root.Digest]; e != nil {
+		e.desc.MediaType = root.MediaType
+	}
+	return root, nil
+}
+
+func firstLine(err error) string {
+	text := err.Error()
+	for i, r := range text {
+		if r == '\n' {
+			return text[:i]
+		}
+	}
+	return text
+}
