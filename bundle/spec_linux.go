@@ -33,7 +33,11 @@ func runtimeSpec(conf imageConfig, rootfs string, opts Options) ([]byte, error) 
 		s.Process.Env = append(s.Process.Env, "HOME="+who.home)
 	}
 	s.Annotations = annotations(conf, opts.Warn)
-	s.Mounts = append(s.Mounts, volumeMounts(conf, s.Mounts, opts.Warn)...)
+	volumes, err := volumeMounts(conf, rootfs, s.Mounts, opts.Warn)
+	if err != nil {
+		return nil, err
+	}
+	s.Mounts = append(s.Mounts, volumes...)
 	if opts.Rootless {
 		makeRootless(s, opts.Warn)
 	}
@@ -98,8 +102,13 @@ func annotations(conf imageConfig, warn func(string)) map[string]string {
 
 // volumeMounts returns a mount for each of the image's volumes, so that what is
 // written there does not end up in the rootfs. As in umoci it is a tmpfs; here
-// it starts with what the image has in that place.
-func volumeMounts(conf imageConfig, taken []specs.Mount, warn func(string)) []specs.Mount {
+// it starts with what the image has in that place, and belongs to whom it does.
+func volumeMounts(conf imageConfig, rootfs string, taken []specs.Mount, warn func(string)) ([]specs.Mount, error) {
+	dirs, err := newOpenDirs(rootfs)
+	if err != nil {
+		return nil, err
+	}
+	defer dirs.closeAll(true)
 	var mounts []specs.Mount
 	for _, volume := range slices.Sorted(maps.Keys(conf.Config.Volumes)) {
 		dest := path.Join("/", volume)
@@ -108,14 +117,19 @@ func volumeMounts(conf imageConfig, taken []specs.Mount, warn func(string)) []sp
 			warn(fmt.Sprintf("volume %q can't be mounted; left out", shorten(volume)))
 			continue
 		}
+		mode, uid, gid := uint32(0o755), uint32(0), uint32(0)
+		if d, missing, err := dirs.resolve(dest); err == nil && len(missing) == 0 {
+			mode, uid, gid = d.stat.Mode&0o7777, d.stat.Uid, d.stat.Gid
+		}
 		mounts = append(mounts, specs.Mount{
 			Destination: dest,
 			Type:        "tmpfs",
 			Source:      "tmpfs",
-			Options:     []string{"rw", "nosuid", "nodev", "noexec", "relatime", "tmpcopyup"},
+			Options: []string{"rw", "nosuid", "nodev", "noexec", "relatime", "tmpcopyup",
+				fmt.Sprintf("mode=%o", mode), fmt.Sprintf("uid=%d", uid), fmt.Sprintf("gid=%d", gid)},
 		})
 	}
-	return mounts
+	return mounts, nil
 }
 
 // makeRootless makes s fit for an ordinary user to run, in the way of "runc
@@ -143,7 +157,9 @@ func makeRootless(s *specs.Spec, warn func(string)) {
 			m.Type, m.Source = "none", "/sys"
 			m.Options = append([]string{"rbind"}, m.Options...)
 		default:
-			m.Options = slices.DeleteFunc(m.Options, func(o string) bool { return strings.HasPrefix(o, "gid=") })
+			m.Options = slices.DeleteFunc(m.Options, func(o string) bool {
+				return strings.HasPrefix(o, "uid=") || strings.HasPrefix(o, "gid=")
+			})
 		}
 		mounts = append(mounts, m)
 	}
