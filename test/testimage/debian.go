@@ -59,6 +59,9 @@ func debootstrap(ctx context.Context, dir, file string, packages []string) error
 		return err
 	}
 	defer os.RemoveAll(root)
+	if err := os.Chmod(root, 0o755); err != nil { // it is the image's "/"
+		return err
+	}
 	args := []string{"--variant=minbase"}
 	if len(packages) > 0 {
 		args = append(args, "--include="+strings.Join(packages, ","))
