@@ -158,7 +158,7 @@ func (c *chooser) checkManifest(ctx context.Context, desc ocispec.Descriptor, do
 		have = &config.Platform
 	}
 	if !c.filter.Match(*have) {
-		return fmt.Errorf("%s: %w (%s): it is for %s only", desc.Digest, ErrNoPlatform, c.filter, clip(FormatPlatform(*have)))
+		return fmt.Errorf("%s: %w (%s): it is for %s only", desc.Digest, ErrNoPlatform, c.filter, FormatPlatform(*have))
 	}
 	return nil
 }

@@ -119,7 +119,7 @@ func parse(mediaType string, content []byte) (*Document, error) {
 	case mediaType == mediaTypeDockerSchema1 || mediaType == mediaTypeDockerSchema1Signed:
 		return nil, ErrSchema1
 	case mediaType != "" && !IsDocument(mediaType):
-		return nil, fmt.Errorf("media type %q: %w", mediaType, ErrNotDocument)
+		return nil, fmt.Errorf("media type %q: %w", clip(mediaType), ErrNotDocument)
 	}
 	var w wire
 	if err := unmarshal(content, &w, documentSchema); err != nil {
@@ -132,7 +132,7 @@ func parse(mediaType string, content []byte) (*Document, error) {
 		mediaType = w.detect()
 	}
 	if w.MediaType != "" && w.MediaType != mediaType {
-		return nil, fmt.Errorf("mediaType is %q, but it was served or described as %q", w.MediaType, mediaType)
+		return nil, fmt.Errorf("mediaType is %q, but it was served or described as %q", clip(w.MediaType), mediaType)
 	}
 	if IsIndex(mediaType) != (w.Manifests != nil) {
 		return nil, fmt.Errorf("the content doesn't fit its media type %q", mediaType)
@@ -155,7 +155,7 @@ func (w *wire) checkForm() error {
 	case w.SchemaVersion == 1 || w.FSLayers != nil:
 		return ErrSchema1
 	case w.MediaType != "" && !IsDocument(w.MediaType):
-		return fmt.Errorf("mediaType %q: %w", w.MediaType, ErrNotDocument)
+		return fmt.Errorf("mediaType %q: %w", clip(w.MediaType), ErrNotDocument)
 	case !manifest && w.Manifests == nil:
 		return fmt.Errorf("no config, layers or manifests: %w", ErrNotDocument)
 	case w.SchemaVersion != 2:

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/containerd/platforms"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -86,9 +87,10 @@ func (f PlatformFilter) String() string {
 	return FormatPlatform(f.platform())
 }
 
-// FormatPlatform returns "OS/ARCH[/VARIANT]" in its normal form.
+// FormatPlatform returns "OS/ARCH[/VARIANT]" in its normal form, fit to be
+// shown: cut where it is long, and without control characters.
 func FormatPlatform(p ocispec.Platform) string {
-	return platforms.Format(platforms.Normalize(p))
+	return clip(platforms.Format(platforms.Normalize(p)))
 }
 
 func (f PlatformFilter) platform() ocispec.Platform {
@@ -155,7 +157,7 @@ func (f PlatformFilter) none(entries []ocispec.Descriptor) error {
 	var have []string
 	for _, e := range entries {
 		if e.Platform != nil && !IsAttestation(e) {
-			have = append(have, clip(FormatPlatform(*e.Platform)))
+			have = append(have, FormatPlatform(*e.Platform))
 		}
 	}
 	slices.Sort(have)
@@ -170,10 +172,16 @@ func (f PlatformFilter) none(entries []ocispec.Descriptor) error {
 	return fmt.Errorf("%w (%s): there is %s; choose one with --platform", ErrNoPlatform, f, list)
 }
 
+// clip makes a string from outside fit to stand in an error.
 func clip(s string) string {
 	const most = 128
 	if len(s) > most {
-		return s[:most] + "…"
+		s = s[:most] + "…"
 	}
-	return s
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, s)
 }

@@ -128,10 +128,10 @@ func TestChoose(t *testing.T) {
 func TestChooseErrorIsBounded(t *testing.T) {
 	var entries []ocispec.Descriptor
 	for i := range 10_000 {
-		entries = append(entries, ocispec.Descriptor{Platform: &ocispec.Platform{OS: fmt.Sprintf("os%05d", i), Architecture: strings.Repeat("x", 1000)}})
+		entries = append(entries, ocispec.Descriptor{Platform: &ocispec.Platform{OS: fmt.Sprintf("os%05d", i), Architecture: "\x1b[31m\n" + strings.Repeat("x", 1000)}})
 	}
 	_, err := image.PlatformFilter{}.Choose(entries)
-	if err == nil || len(err.Error()) > 10_000 || !strings.Contains(err.Error(), "more") {
+	if err == nil || len(err.Error()) > 10_000 || !strings.Contains(err.Error(), "more") || strings.ContainsAny(err.Error(), "\x1b\n") {
 		t.Errorf("got %d bytes", len(fmt.Sprint(err)))
 	}
 }

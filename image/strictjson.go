@@ -61,17 +61,31 @@ func unmarshal(content []byte, into any, sch schema) error {
 		return errors.New("not JSON: it isn't UTF-8")
 	}
 	s := scanner{dec: json.NewDecoder(bytes.NewReader(content)), schema: sch}
+	s.dec.UseNumber() // numbers needn't fit anything yet
 	if err := s.scan(); err != nil {
 		return err
 	}
 	if err := json.Unmarshal(content, into); err != nil {
+		// encoding/json repeats the value at fault, however long.
 		var syntax *json.SyntaxError
-		if errors.As(err, &syntax) {
+		var shape *json.UnmarshalTypeError
+		switch {
+		case errors.As(err, &syntax):
 			return fmt.Errorf("not JSON at byte %d: %w", syntax.Offset, err)
+		case errors.As(err, &shape):
+			return fmt.Errorf("JSON of another shape at byte %d: %s can't be %s", shape.Offset, where(shape.Field), clip(shape.Value))
 		}
-		return fmt.Errorf("JSON of another shape: %w", err)
+		return fmt.Errorf("JSON of another shape: %s", clip(err.Error()))
 	}
 	return nil
+}
+
+// where names the field of a document that is at fault.
+func where(field string) string {
+	if field == "" {
+		return "the document"
+	}
+	return clip(field)
 }
 
 // scanner reads through a JSON value without building it.
@@ -97,7 +111,7 @@ func (s *scanner) scan() error {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("not JSON at byte %d: %w", s.dec.InputOffset(), err)
+			return fmt.Errorf("not JSON at byte %d: %s", s.dec.InputOffset(), clip(err.Error()))
 		}
 		if err := s.token(tok); err != nil {
 			return fmt.Errorf("at byte %d: %w", s.dec.InputOffset(), err)
@@ -122,7 +136,7 @@ func (s *scanner) token(tok json.Token) error {
 	}
 	key, _ := tok.(string) // encoding/json lets nothing else be a key
 	if top.keys[key] {
-		return fmt.Errorf("the key %q is there twice", key)
+		return fmt.Errorf("the key %q is there twice", clip(key))
 	}
 	if known, ok := s.schema.keys[fold(key)]; ok && known != key && top.checked {
 		return fmt.Errorf("the key %q differs from %q in case only", key, known)

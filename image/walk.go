@@ -7,6 +7,8 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/waybill-project/waybill/blobdigest"
 )
 
 // MaxDepth is how deep indexes may nest.
@@ -74,7 +76,8 @@ type WalkOptions struct {
 // Walk yields root and every wanted blob below it, each digest once, parents
 // before children and config before layers: the order good for fetching. Only
 // indexes and manifests are fetched (and configs where the platform stands
-// nowhere else). A root without a media type is looked into.
+// nowhere else). A root without a media type is looked into; one of unknown
+// size (-1) gets that of its content.
 //
 // With one platform wanted, the walk follows one entry of each index: the best
 // that states a matching platform; else the best in the indexes nested below;
@@ -86,6 +89,10 @@ type WalkOptions struct {
 // refuses are errors.
 func Walk(ctx context.Context, root ocispec.Descriptor, fetch FetchFunc, opts WalkOptions) iter.Seq2[Node, error] {
 	return func(yield func(Node, error) bool) {
+		if err := blobdigest.Validate(root.Digest); err != nil {
+			yield(Node{}, err)
+			return
+		}
 		w := newWalker(fetch, opts)
 		if err := w.push([]Node{{Descriptor: root, Role: roleOf(root, RoleOther)}}); err != nil {
 			yield(Node{}, err)
@@ -185,6 +192,9 @@ func (w *walker) visit(ctx context.Context, n *Node) error {
 		return err
 	}
 	n.Document, n.Content = doc, content
+	if n.Descriptor.Size < 0 {
+		n.Descriptor.Size = int64(len(content))
+	}
 	children, err := w.children(ctx, n)
 	if err != nil {
 		return err

@@ -219,6 +219,14 @@ func TestWalk(t *testing.T) {
 			d.Size = image.MaxDocument + 1
 			return d
 		}, nil, "the limit is 8388608"},
+		{"root whose digest is a path", "all", func(c *content) ocispec.Descriptor {
+			return ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: "sha256:../x"}
+		}, nil, "not a hex digit"},
+		{"root of unknown size", "linux/amd64", func(c *content) ocispec.Descriptor {
+			d := c.image("m", "linux/amd64")
+			d.Size = -1
+			return d
+		}, []string{"manifest m", "config m.config", "layer m.layer"}, ""},
 		{"document that isn't there", "all", func(c *content) ocispec.Descriptor {
 			return ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: dOther}
 		}, nil, "no such blob"},

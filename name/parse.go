@@ -35,14 +35,20 @@ type Error struct {
 
 // Error returns the line: the name, the position and the problem.
 func (e *Error) Error() string {
-	in := e.Input
-	if len(in) > 256 {
-		in = in[:256] + "…"
-	}
+	in := clip(e.Input)
 	if e.Pos == 0 {
 		return fmt.Sprintf("name %q: %s", in, e.Problem)
 	}
 	return fmt.Sprintf("name %q, character %d: %s", in, e.Pos, e.Problem)
+}
+
+// clip keeps what errors repeat of a name short.
+func clip(s string) string {
+	const most = 256
+	if len(s) > most {
+		return s[:most] + "…"
+	}
+	return s
 }
 
 // Parse reads a name by the grammar in the package comment. A registry
@@ -106,7 +112,7 @@ func (p parser) parse() (Name, error) {
 		d, err := p.digest(s, 0)
 		return Name{Kind: Digest, Digest: d}, err
 	}
-	return Name{}, p.fail(0, "scheme %q doesn't name images; use docker://, oci:, oci-archive: or docker-archive:, or give it as a source with --from", scheme)
+	return Name{}, p.fail(0, "scheme %q doesn't name images; use docker://, oci:, oci-archive: or docker-archive:, or give it as a source with --from", clip(scheme))
 }
 
 // schemeOf returns what stands before the first colon of s where that makes s

@@ -119,11 +119,11 @@ func (h *handle) read(name string, limit int64) ([]byte, error) {
 
 func (h *handle) readExtent(name string, e extent, limit int64) ([]byte, error) {
 	if e.size > limit {
-		return nil, transport.Errorf(transport.ErrPermanent, h.uri, "%s is %d bytes; the limit is %d", clip(name), e.size, limit)
+		return nil, transport.Errorf(transport.ErrPermanent, h.uri, "%q is %d bytes; the limit is %d", clip(name), e.size, limit)
 	}
 	content := make([]byte, e.size)
 	if _, err := io.ReadFull(io.NewSectionReader(h.tarball(), e.offset, e.size), content); err != nil {
-		return nil, local.Errorf(h.uri, err, "reading %s", clip(name))
+		return nil, local.Errorf(h.uri, err, "reading %q", clip(name))
 	}
 	return content, nil
 }

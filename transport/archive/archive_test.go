@@ -114,8 +114,8 @@ func TestDockerLayers(t *testing.T) {
 		{"of two members the last", append([]file{plain("x/layer.tar", "other")}, one...), id, ""},
 		{"gzipped", swap(one, "x/layer.tar", file{Name: "x/layer.tar", Content: gz(t, content)}), digest.FromBytes(gz(t, content)), ""},
 
-		{"layer missing", swap(one, "x/layer.tar"), "", "x/layer.tar: not in the archive"},
-		{"config missing", swap(one, "config.json"), "", "config.json: not in the archive"},
+		{"layer missing", swap(one, "x/layer.tar"), "", `"x/layer.tar": not in the archive`},
+		{"config missing", swap(one, "config.json"), "", `"config.json": not in the archive`},
 		{"link out of the archive", swap(one, "x/layer.tar", symlink("x/layer.tar", "../../etc/passwd")), "", "leads out of the archive"},
 		{"absolute link", swap(one, "x/layer.tar", symlink("x/layer.tar", "/etc/passwd")), "", "leads out of the archive"},
 		{"hard link out of the archive", swap(one, "x/layer.tar", hardlink("x/layer.tar", "../x")), "", "leads out of the archive"},
@@ -208,7 +208,6 @@ func TestRefusedArchives(t *testing.T) {
 	index := `{"schemaVersion":2,"manifests":[]}`
 	bomb := gz(t, strings.Repeat("\x00", 4<<20))
 	cut := localtest.TarBytes(t, plain("oci-layout", marker), plain("index.json", strings.Repeat(" ", 5000)))[:3000]
-	sparse := file{Name: "index.json", Header: &tar.Header{Typeflag: tar.TypeReg}}
 	tests := []struct {
 		name    string
 		content []byte
@@ -219,9 +218,9 @@ func TestRefusedArchives(t *testing.T) {
 		{"cut short", cut, "not a tar that can be read, after 2 members: unexpected EOF"},
 		{"no marker", localtest.TarBytes(t, plain("index.json", index)), "it has no oci-layout member"},
 		{"a docker archive", localtest.TarBytes(t, plain("manifest.json", "[]")), "read it as docker-archive:FILE"},
-		{"no index", localtest.TarBytes(t, plain("oci-layout", marker)), "index.json: not in the archive"},
+		{"no index", localtest.TarBytes(t, plain("oci-layout", marker)), `"index.json": not in the archive`},
 		{"index twice", localtest.TarBytes(t, plain("oci-layout", marker), plain("index.json", index), plain("./index.json", index)), "index.json is in the archive twice"},
-		{"index by a name that leads out", localtest.TarBytes(t, plain("oci-layout", marker), plain("../index.json", index)), "index.json: not in the archive"},
+		{"index by a name that leads out", localtest.TarBytes(t, plain("oci-layout", marker), plain("../index.json", index)), `"index.json": not in the archive`},
 		{"later version", localtest.TarBytes(t, plain("oci-layout", `{"imageLayoutVersion":"2"}`), plain("index.json", index)), "reads version 1"},
 		{"large marker", localtest.TarBytes(t, plain("oci-layout", strings.Repeat(" ", 5000))), "the limit is 4096"},
 		{"long name", localtest.TarBytes(t, plain(strings.Repeat("x/", 3000)+"x", "")), "name longer than 4096"},
@@ -231,7 +230,8 @@ func TestRefusedArchives(t *testing.T) {
 		{"zstd of nothing", []byte("\x28\xb5\x2f\xfdxxxxxxxx"), "a.tar"},
 		{"xz", []byte("\xfd7zXZ\x00......"), "compressed with xz, which isn't read; decompress it first"},
 		{"bzip2", []byte("BZh91AY&SY"), "compressed with bzip2"},
-		{"sparse index", gnuSparse(t, sparse), "stored sparse"},
+		{"sparse index", sparse(t, "gnu"), "stored sparse"},
+		{"sparse index in pax format", sparse(t, "pax"), "stored sparse"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -252,12 +252,12 @@ func TestRefusedArchives(t *testing.T) {
 	}
 }
 
-// gnuSparse returns an archive with a marker and one member in GNU tar's own
-// sparse format, as the tar command writes it.
-func gnuSparse(t *testing.T, member file) []byte {
+// sparse returns a layout whose index.json is stored sparse, as the tar
+// command does in the given format.
+func sparse(t *testing.T, format string) []byte {
 	t.Helper()
 	dir := t.TempDir()
-	f, err := os.Create(filepath.Join(dir, member.Name))
+	f, err := os.Create(filepath.Join(dir, "index.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -268,7 +268,7 @@ func gnuSparse(t *testing.T, member file) []byte {
 	if err := os.WriteFile(filepath.Join(dir, "oci-layout"), []byte(marker), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	return localtest.Run(t, "tar", "-C", dir, "--format=gnu", "--sparse", "-cf", "-", "oci-layout", member.Name)
+	return localtest.Run(t, "tar", "-C", dir, "--format="+format, "--sparse", "-cf", "-", "oci-layout", "index.json")
 }
 
 func TestNotAFile(t *testing.T) {

@@ -115,7 +115,7 @@ func (h *handle) maybeOCI() string {
 func parseDockerManifest(content []byte) ([]dockerItem, error) {
 	var items []dockerItem
 	if err := json.Unmarshal(content, &items); err != nil {
-		return nil, fmt.Errorf("%s: not the JSON of a docker archive: %w", dockerManifestFile, err)
+		return nil, fmt.Errorf("%s: not the JSON of a docker archive: %s", dockerManifestFile, clip(err.Error()))
 	}
 	if len(items) > maxImages {
 		return nil, fmt.Errorf("%s: %d images; the limit is %d", dockerManifestFile, len(items), maxImages)
@@ -205,7 +205,7 @@ func (h *handle) layer(ctx context.Context, file string, id digest.Digest) (sche
 	case gzipped:
 		desc.Digest, err = h.hash(ctx, e)
 	default:
-		err = fmt.Errorf("layer %s is compressed with %s, which a Docker manifest can't say%s", clip(file), how, h.maybeOCI())
+		err = fmt.Errorf("layer %q is compressed with %s, which a Docker manifest can't say%s", clip(file), how, h.maybeOCI())
 	}
 	return desc, e, err
 }

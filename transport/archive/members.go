@@ -134,15 +134,15 @@ func (ms members) find(name string) (extent, error) {
 		m, ok := ms[at]
 		switch {
 		case !ok:
-			return extent{}, fmt.Errorf("%s: %w", clip(name), errNoMember)
+			return extent{}, fmt.Errorf("%q: %w", clip(name), errNoMember)
 		case m.bad != "":
-			return extent{}, fmt.Errorf("%s: %s", clip(name), m.bad)
+			return extent{}, fmt.Errorf("%q: %s", clip(name), m.bad)
 		case m.target == "":
 			return m.extent, nil
 		}
 		at = m.target
 	}
-	return extent{}, fmt.Errorf("%s: more than %d links one behind the other; that is the limit", clip(name), maxLinks)
+	return extent{}, fmt.Errorf("%q: more than %d links one behind the other; that is the limit", clip(name), maxLinks)
 }
 
 func clip(s string) string {

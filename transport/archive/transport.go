@@ -33,8 +33,8 @@ const (
 // must not be copied. Set the fields before first use.
 type Transport struct {
 	// TempDir is where archives that are compressed as a whole are unpacked;
-	// empty means [os.TempDir]. It should be on a disk: there, "in memory" file
-	// systems hold the whole archive in memory.
+	// empty means [os.TempDir]. It should be on a disk: a file system in memory
+	// would hold the whole archive there.
 	TempDir string
 	// MaxUnpacked is how large those may become, in bytes; 0 means
 	// [DefaultMaxUnpacked].

@@ -12,12 +12,11 @@ import (
 
 	"github.com/waybill-project/waybill/blobdigest"
 	"github.com/waybill-project/waybill/image"
+	"github.com/waybill-project/waybill/name"
 	"github.com/waybill-project/waybill/transport"
 	"github.com/waybill-project/waybill/transport/layout"
 	"github.com/waybill-project/waybill/transport/local/localtest"
 	"github.com/waybill-project/waybill/transport/tree"
-
-	"github.com/waybill-project/waybill/name"
 )
 
 // The blobs of a layout, at the layout and at its blobs directory.
