@@ -98,11 +98,11 @@ func glob(dir string) string {
 	return strings.NewReplacer(`\`, `\\`, `[`, `\[`, `*`, `\*`, `?`, `\?`).Replace(dir)
 }
 
-// certError is what is wrong with a file of certificates.
-type certError struct{ err error }
+// configError is what is wrong with the local configuration.
+type configError struct{ err error }
 
-func (e *certError) Error() string { return e.err.Error() }
-func (e *certError) Unwrap() error { return e.err }
+func (e *configError) Error() string { return e.err.Error() }
+func (e *configError) Unwrap() error { return e.err }
 
 // tlsConfig returns the configuration of the connections of one pool.
 func tlsConfig(key tlsKey) (*tls.Config, error) {
@@ -116,7 +116,7 @@ func tlsConfig(key tlsKey) (*tls.Config, error) {
 		return config, nil
 	}
 	if err := loadCertificates(config, key.dir); err != nil {
-		return nil, &certError{err}
+		return nil, &configError{err}
 	}
 	return config, nil
 }

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/net/http/httpproxy"
 
@@ -98,8 +99,9 @@ type Request struct {
 	// Authorization is the value of that header, for URL's origin only; empty
 	// means none.
 	Authorization string
-	// Body is sent with a POST.
-	Body string
+	// Body is sent with a POST. Secret is what in it must not be shown, should
+	// the server repeat it in an error.
+	Body, Secret string
 	// Floor is the narrowest network that may be dialled for URL itself. The
 	// zero value allows any, which is right for what the user typed or
 	// configured and wrong for what came from elsewhere.
@@ -141,7 +143,7 @@ func (c *Client) Do(ctx context.Context, r *Request) (*Response, error) {
 			return &Response{Response: resp, URL: u, Redirects: redirects, Floor: floor}, nil
 		}
 		if !isRedirect(resp.StatusCode) {
-			return nil, statusFailure(resp, u, class, redirects, authorization)
+			return nil, statusFailure(resp, u, class, redirects, append(secretsOf(authorization), r.Secret))
 		}
 		discard(resp)
 		next, err := redirectTarget(r, resp, u, redirects)
@@ -212,6 +214,8 @@ func shown(uri string) string {
 // connection can be used again.
 func discard(resp *http.Response) {
 	if resp.ContentLength >= 0 && resp.ContentLength <= maxErrorBody {
+		stop := time.AfterFunc(errorBodyTimeout, func() { _ = resp.Body.Close() })
+		defer stop.Stop()
 		_, _ = io.CopyN(io.Discard, resp.Body, maxErrorBody)
 	}
 	_ = resp.Body.Close()

@@ -75,7 +75,7 @@ func (e *StatusError) kind() error {
 }
 
 // statusFailure reads what an error answer says and closes it.
-func statusFailure(resp *http.Response, u *url.URL, class netclass.Class, redirects int, authorization string) error {
+func statusFailure(resp *http.Response, u *url.URL, class netclass.Class, redirects int, secrets []string) error {
 	stop := time.AfterFunc(errorBodyTimeout, func() { _ = resp.Body.Close() })
 	// An error here only means that less of the text is shown.
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
@@ -87,7 +87,7 @@ func statusFailure(resp *http.Response, u *url.URL, class netclass.Class, redire
 		Header:    resp.Header,
 		Class:     class,
 		Redirects: redirects,
-		Text:      OneLine(withoutSecrets(text, authorization)),
+		Text:      OneLine(withoutSecrets(text, secrets)),
 	}
 	te := &transport.Error{Kind: e.kind(), URI: shown(u.String()), Err: e}
 	if te.Kind == transport.ErrThrottled {
@@ -115,14 +115,19 @@ func OneLine(text string) string {
 	return text
 }
 
-// withoutSecrets removes from a server's text the credentials it was sent.
-func withoutSecrets(text []byte, authorization string) string {
+// secretsOf returns what in a value of Authorization must not be shown.
+func secretsOf(authorization string) []string {
 	scheme, value, _ := strings.Cut(authorization, " ")
 	secrets := []string{value}
 	if plain, err := base64.StdEncoding.DecodeString(value); err == nil && strings.EqualFold(scheme, "Basic") {
 		_, password, _ := strings.Cut(string(plain), ":")
 		secrets = append(secrets, password)
 	}
+	return secrets
+}
+
+// withoutSecrets removes from a server's text the secrets it was sent.
+func withoutSecrets(text []byte, secrets []string) string {
 	for _, s := range secrets {
 		if s != "" {
 			text = bytes.ReplaceAll(text, []byte(s), []byte("…"))
@@ -182,7 +187,7 @@ func hungUp(err error) bool {
 func failureKind(err error) error {
 	var (
 		refused   *netclass.RefusedError
-		certs     *certError
+		local     *configError
 		proxy     *proxyError
 		handshake *HandshakeError
 		timeout   net.Error
@@ -195,7 +200,7 @@ func failureKind(err error) error {
 		return proxy.kind()
 	case wantsClientCertificate(err):
 		return transport.ErrUnauthorized
-	case errors.As(err, &certs), errors.As(err, &malformed):
+	case errors.As(err, &local), errors.As(err, &malformed):
 		return transport.ErrPermanent
 	case errors.As(err, &handshake):
 		if hungUp(err) || errors.As(err, &timeout) && timeout.Timeout() {

@@ -48,6 +48,41 @@ func TestErrorsQuoteTheServerInOneCleanLine(t *testing.T) {
 	}
 }
 
+func TestSecretOfABodyIsNotShown(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(400)
+		_, _ = io.Copy(w, r.Body)
+	}))
+	defer srv.Close()
+	_, err := get(newClient(t, httpclient.Options{}), httpclient.Request{
+		Method: http.MethodPost, URL: srv.URL, Body: "refresh_token=hunter2&x=y", Secret: "hunter2",
+	})
+	checkKind(t, err, transport.ErrPermanent, "answered 400 Bad Request: refresh_token=…&x=y")
+}
+
+// TestStalledErrorBodyIsNotAwaited would hang if it were.
+func TestStalledErrorBodyIsNotAwaited(t *testing.T) {
+	t.Parallel()
+	for _, code := range []int{302, 500} {
+		release := make(chan struct{})
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/after" {
+				w.WriteHeader(500)
+				return
+			}
+			w.Header().Set("Location", "/after")
+			w.Header().Set("Content-Length", "100")
+			w.WriteHeader(code)
+			w.(http.Flusher).Flush()
+			<-release
+		}))
+		_, err := get(newClient(t, httpclient.Options{}), httpclient.Request{URL: srv.URL})
+		checkKind(t, err, transport.ErrTemporary, "answered 500")
+		close(release)
+		srv.Close()
+	}
+}
+
 func TestEndlessErrorBodyIsCut(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(500)

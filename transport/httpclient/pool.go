@@ -3,6 +3,7 @@ package httpclient
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -71,7 +72,8 @@ func (c *Client) roundTrip(ctx context.Context, r *Request, u *url.URL, authoriz
 	}
 	proxy, err := c.proxy(req)
 	if err != nil {
-		return nil, 0, fmt.Errorf("proxy configuration: %w", err)
+		// The error may quote the proxy's URL, with the password in it.
+		return nil, 0, &configError{errors.New("malformed proxy address; see HTTP_PROXY and HTTPS_PROXY")}
 	}
 	key := poolKey{floor: floor, proxied: proxy != nil}
 	if proxy != nil {

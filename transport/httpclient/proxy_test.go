@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -61,6 +62,17 @@ func TestProxiesFromTheEnvironment(t *testing.T) {
 	// The Authorization of an https request goes through the tunnel, unseen.
 	if got, want := strings.Join(asked, ", "), "GET blobs.example true, CONNECT blobs.example:443 false"; got != want {
 		t.Errorf("the proxy was asked %q, want %q", got, want)
+	}
+}
+
+func TestMalformedProxyIsNotShown(t *testing.T) {
+	c := newClient(t, httpclient.Options{Proxy: func(*http.Request) (*url.URL, error) {
+		return url.Parse("http://ann:hunter2@proxy:port")
+	}})
+	_, err := get(c, httpclient.Request{URL: "http://blobs.example/"})
+	checkKind(t, err, transport.ErrPermanent, "malformed proxy address")
+	if strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("error shows the password: %v", err)
 	}
 }
 

@@ -30,11 +30,11 @@ func redirectTarget(r *Request, resp *http.Response, u *url.URL, redirects int) 
 	location := resp.Header.Get("Location")
 	switch {
 	case r.Method == http.MethodPost:
-		return fail(transport.ErrPermanent, "redirects a POST (%s), which could hand its content to somebody else", resp.Status)
+		return fail(transport.ErrPermanent, "redirects a POST (%d), which could hand its content to somebody else", resp.StatusCode)
 	case redirects >= MaxRedirects:
 		return fail(transport.ErrPermanent, "redirected more than %d times", MaxRedirects)
 	case location == "":
-		return fail(transport.ErrPermanent, "answered %s without saying where to", resp.Status)
+		return fail(transport.ErrPermanent, "answered %d without saying where to", resp.StatusCode)
 	case len(location) > maxLocation:
 		return fail(transport.ErrPermanent, "redirects to a URL of more than %d bytes", maxLocation)
 	}

@@ -23,6 +23,8 @@ const (
 	grantTimeout = time.Minute
 	// maxGrants bounds how many repositories' tokens are kept.
 	maxGrants = 4096
+	// maxDemands bounds how many registries' challenges are kept.
+	maxDemands = 1024
 )
 
 // authorizer knows what to put into Authorization for a repository.
@@ -102,6 +104,9 @@ func (a *authorizer) answer(ctx context.Context, repo repository, at endpoint, s
 		// Refused: it expired or was revoked.
 		delete(a.grants, key)
 		g = grant{}
+	}
+	if len(a.demands) >= maxDemands {
+		clear(a.demands)
 	}
 	a.demands[at.base] = d
 	a.mu.Unlock()

@@ -36,7 +36,9 @@ func (c *Client) Open(ctx context.Context, route transport.Route, desc ocispec.D
 		if err == nil {
 			return body, nil
 		}
-		c.targets.drop(key, t)
+		if ctx.Err() == nil {
+			c.targets.drop(key, t)
+		}
 		if !stale(err) {
 			return nil, err
 		}

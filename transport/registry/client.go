@@ -93,9 +93,12 @@ func (c *Client) ask(ctx context.Context, repo repository, try func(endpoint) er
 	if !errors.As(err, &status) {
 		return err
 	}
+	if status.Redirects > 0 {
+		// Not the registry's answer: whoever gave it gets no credentials.
+		return err
+	}
 	c.warn(repo, status.Header)
-	// Whoever a redirect led to is not the registry and gets no credentials.
-	if status.Code != http.StatusUnauthorized || status.Redirects > 0 {
+	if status.Code != http.StatusUnauthorized {
 		return err
 	}
 	at.authorization, err = c.auth.answer(ctx, repo, at, status, err)

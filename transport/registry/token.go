@@ -95,6 +95,7 @@ func tokenByGet(r *httpclient.Request, realm *url.URL, service string, scopes []
 func tokenByPost(r *httpclient.Request, realm *url.URL, service string, scopes []string, cred credentials.Credential) {
 	r.Method, r.URL = http.MethodPost, realm.String()
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Secret = cred.IdentityToken
 	r.Body = url.Values{
 		"grant_type":    {"refresh_token"},
 		"refresh_token": {cred.IdentityToken},
