@@ -13,7 +13,8 @@ import (
 
 // Everything the package does to survive a power loss is in this file: what is
 // to be durable goes through syncFile, syncData, syncDir, makeDirs, moveFile or
-// replaceFile.
+// replaceFile. What differs between systems is in durable_linux.go and
+// durable_other.go.
 
 const (
 	dirMode  = 0o755
@@ -66,19 +67,14 @@ func makeDirs(root, dir string) error {
 	return syncDir(parent)
 }
 
-// moveFile renames old, whose content is durable, to path, durably: after a
-// power loss it has the old or the new name.
+// moveFile renames old, whose content is durable, to path, durably. The directory
+// of old isn't synced: should a filesystem bring that name back after a power
+// loss, it is one of a stray file, which gc removes.
 func moveFile(old, path string) error {
 	if err := os.Rename(old, path); err != nil {
 		return err
 	}
-	if err := syncDir(filepath.Dir(path)); err != nil {
-		return err
-	}
-	if filepath.Dir(old) == filepath.Dir(path) {
-		return nil
-	}
-	return syncDir(filepath.Dir(old))
+	return syncDir(filepath.Dir(path))
 }
 
 // replaceFile makes content the content of path, atomically and durably: any

@@ -9,6 +9,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sys/unix"
 )
 
 // maxManifest is the largest manifest or index gc reads, in bytes.
@@ -20,12 +21,13 @@ type GCOptions struct {
 	DryRun bool
 	// Children returns the descriptors that content, which desc describes,
 	// refers to. It is asked about what refs point at and about every manifest
-	// and index below that. Content that refers to nothing has no children; an
-	// error stops the collection. Required.
+	// and index below that. Content that refers to nothing (a ref may point at
+	// any) has no children; an error stops the collection. It must not write
+	// to the store, which waits for gc. Required.
 	Children func(desc ocispec.Descriptor, content []byte) ([]ocispec.Descriptor, error)
 }
 
-// GCReport says what a collection removed.
+// GCReport says what a collection removed, or with DryRun would have.
 type GCReport struct {
 	Blobs       int
 	Bytes       int64 // of those blobs
@@ -69,13 +71,14 @@ func (s *Store) GC(ctx context.Context, opts GCOptions) (GCReport, error) {
 	return report, nil
 }
 
-// lockForGC excludes all others, except for a dry run: that changes nothing, and
-// must work on a store that can only be read.
+// lockForGC excludes all others. A dry run, which changes nothing, must work on a
+// store that can only be read, too: nobody changes that.
 func (s *Store) lockForGC(ctx context.Context, dryRun bool) (unlock func(), err error) {
-	if dryRun {
+	unlock, err = s.exclude(ctx)
+	if dryRun && (errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS)) {
 		return s.share()
 	}
-	return s.exclude(ctx)
+	return unlock, err
 }
 
 // marker finds what refs lead to.

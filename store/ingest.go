@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -45,11 +46,12 @@ type Ingest struct {
 	data   *os.File
 	j      *journal
 
-	checkpoints sync.Mutex // one at a time
-	dirSynced   bool
+	dirty       atomic.Int64 // bytes recorded since writeback was last started
+	writingBack atomic.Bool
 
-	mu   sync.Mutex
-	done bool
+	mu        sync.Mutex // one of Preallocate, Checkpoint and the ends at a time
+	done      bool       // no more of them
+	dirSynced bool       // the names of the files are durable
 }
 
 // Ingest begins to write the blob d of size bytes, or goes on where an earlier
@@ -200,7 +202,9 @@ func (i *Ingest) Extents() []Extent { return i.j.extents() }
 func (i *Ingest) File() *os.File { return i.data }
 
 // WriteAt writes p at off, as [io.WriterAt] says, within the blob's size. What
-// is written doesn't count before it is recorded.
+// is written doesn't count before it is recorded. What is recorded must be
+// forgotten before it is written again: else a crash in between leaves bytes of
+// one source under the name of another.
 func (i *Ingest) WriteAt(p []byte, off int64) (int, error) {
 	if i.header.size >= 0 && (off < 0 || off > i.header.size-int64(len(p))) {
 		return 0, fmt.Errorf("%s: write of %d bytes at %d is outside its %d bytes", i.header.digest, len(p), off, i.header.size)
@@ -214,12 +218,32 @@ func (i *Ingest) ReadAt(p []byte, off int64) (int, error) { return i.data.ReadAt
 
 // Record notes that the length bytes at off have been written and came from
 // source, in place of what was recorded for that range. It survives the death
-// of the process, and after the next Checkpoint a power loss.
+// of the process, and after the next Checkpoint a power loss. A source of more
+// than 4 KiB, or beyond the first 256 or 64 KiB of them, is recorded as unknown;
+// of very many ranges the smallest may be forgotten (see the package comment).
 func (i *Ingest) Record(off, length int64, source string) error {
 	if err := i.checkRange(off, length); err != nil || length == 0 {
 		return err
 	}
-	return i.s.writeError(i.j.record(off, length, source), recordFrame)
+	if err := i.j.record(off, length, source); err != nil {
+		return i.s.writeError(err, recordFrame)
+	}
+	i.writeBack(length)
+	return nil
+}
+
+// writeBack starts writeback now and then, beside the download: else Commit
+// would wait for the disk to take what the page cache piled up.
+func (i *Ingest) writeBack(recorded int64) {
+	const every = 32 << 20
+	if i.dirty.Add(recorded) < every || !i.writingBack.CompareAndSwap(false, true) {
+		return
+	}
+	i.dirty.Store(0)
+	go func() {
+		defer i.writingBack.Store(false)
+		startWriteback(i.data)
+	}()
 }
 
 // Forget notes that the length bytes at off are not held any more.
@@ -242,6 +266,11 @@ func (i *Ingest) checkRange(off, length int64) error {
 // it only sees whether there is enough now. It does nothing when the size is
 // unknown.
 func (i *Ingest) Preallocate() error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.done {
+		return i.closedError()
+	}
 	if i.header.size <= 0 {
 		return nil
 	}
@@ -269,8 +298,11 @@ func (i *Ingest) Preallocate() error {
 // Checkpoint makes everything recorded so far durable: it survives a power
 // loss.
 func (i *Ingest) Checkpoint() error {
-	i.checkpoints.Lock()
-	defer i.checkpoints.Unlock()
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.done {
+		return i.closedError()
+	}
 	if err := i.j.begin(); err != nil {
 		return i.s.writeError(err, recordFrame)
 	}
@@ -297,19 +329,26 @@ func (i *Ingest) syncFailed(err error) error {
 	return err
 }
 
-// finish makes sure that only one of Commit, Close and Discard happens.
+// finish makes sure that only one of Commit, Close and Discard happens, once
+// what else is under way is over.
 func (i *Ingest) finish() error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.done {
-		return fmt.Errorf("ingest of %s: %w", i.header.digest, os.ErrClosed)
+		return i.closedError()
 	}
 	i.done = true
 	return nil
 }
 
-// Commit makes what was written the blob, durably and at once. The caller has
-// verified all of it against the digest.
+func (i *Ingest) closedError() error {
+	return fmt.Errorf("ingest of %s: %w", i.header.digest, os.ErrClosed)
+}
+
+// Commit makes what was written the blob, durably and at once, and ends the
+// holding. The caller has verified all of it against the digest. When it fails,
+// what was recorded is kept for the next holder, unless the disk failed to take
+// the data.
 func (i *Ingest) Commit() error {
 	if err := i.finish(); err != nil {
 		return err
@@ -321,7 +360,8 @@ func (i *Ingest) Commit() error {
 		i.lock.Close()
 		return fmt.Errorf("commit of %s: %w", i.header.digest, i.s.writeError(err, 0))
 	}
-	return removeIngest(i.dir, i.lock)
+	removeIngest(i.dir, i.lock) // what can't be removed now, gc removes
+	return nil
 }
 
 func (i *Ingest) commit() error {

@@ -22,6 +22,7 @@ type journal struct {
 	numbers map[string]uint16 // of the ledger's sources
 	f       *os.File          // nil before the first record
 	size    int64             // bytes of good records in f
+	buf     []byte            // for the records being made
 	failed  error             // why nothing more can be recorded
 }
 
@@ -114,14 +115,15 @@ func (j *journal) record(off, length int64, source string) error {
 	if err := j.makeRoom(); err != nil {
 		return err
 	}
-	var b []byte
+	b := j.buf[:0]
 	number, known := j.numbers[source]
 	if !known && j.ledger.hasRoom(source) {
 		number = uint16(len(j.ledger.sources))
 		b = appendRecord(b, recordSource, []byte(source))
 	}
 	isNew := len(b) > 0
-	if err := j.append(appendExtent(b, number, off, length)); err != nil {
+	j.buf = appendExtent(b, number, off, length)
+	if err := j.append(j.buf); err != nil {
 		return err
 	}
 	if isNew {

@@ -59,12 +59,12 @@ func isCurrent(f *os.File, path string) (bool, error) {
 // share it; it excludes garbage collection. The lock is held for moments, and
 // unlock must be called.
 func (s *Store) share() (unlock func(), err error) {
-	gate, err := s.lockFile(gateFile, os.O_RDONLY, unix.LOCK_SH)
+	gate, err := s.openLocked(gateFile, os.O_RDONLY, unix.LOCK_SH)
 	if err != nil {
 		return nil, err
 	}
 	defer gate.Close()
-	lock, err := s.lockFile(lockFile, os.O_RDONLY, unix.LOCK_SH)
+	lock, err := s.openLocked(lockFile, os.O_RDONLY, unix.LOCK_SH)
 	if err != nil {
 		return nil, err
 	}
@@ -98,11 +98,11 @@ func (s *Store) exclude(ctx context.Context) (unlock func(), err error) {
 }
 
 func (s *Store) waitAlone() (unlock func(), err error) {
-	gate, err := s.lockFile(gateFile, os.O_RDWR, unix.LOCK_EX)
+	gate, err := s.openLocked(gateFile, os.O_RDWR, unix.LOCK_EX)
 	if err != nil {
 		return nil, err
 	}
-	lock, err := s.lockFile(lockFile, os.O_RDWR, unix.LOCK_EX)
+	lock, err := s.openLocked(lockFile, os.O_RDWR, unix.LOCK_EX)
 	if err != nil {
 		gate.Close()
 		return nil, err
@@ -110,10 +110,10 @@ func (s *Store) waitAlone() (unlock func(), err error) {
 	return func() { lock.Close(); gate.Close() }, nil
 }
 
-// lockFile opens a file at the top of the store and locks it. Sharing must work
+// openLocked opens a file at the top of the store and locks it. Sharing must work
 // on a store that can only be read; NFS wants a file open for writing to lock
 // it alone.
-func (s *Store) lockFile(name string, flag, how int) (*os.File, error) {
+func (s *Store) openLocked(name string, flag, how int) (*os.File, error) {
 	f, err := os.OpenFile(s.path(name), flag, 0)
 	if err != nil {
 		return nil, s.writeError(err, 0)
