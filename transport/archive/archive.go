@@ -159,13 +159,22 @@ func (h *handle) ociEntries(n name.Name) ([]ocispec.Descriptor, error) {
 	}
 	content, err := h.read(ocispec.ImageIndexFile, maxDocument)
 	if err != nil {
-		return nil, err
+		return nil, h.broken(err)
 	}
 	index, err := layout.ParseIndex(n, content)
 	if err != nil {
 		return nil, err
 	}
 	return index.Manifests, nil
+}
+
+// broken returns err as one about the archive where a member is missing that
+// has to be there: not as "not found", which is said of what was asked for.
+func (h *handle) broken(err error) error {
+	if errors.Is(err, errNoMember) {
+		return transport.Errorf(transport.ErrPermanent, h.uri, "%w", err)
+	}
+	return err
 }
 
 func (h *handle) maybeDocker() string {

@@ -144,7 +144,8 @@ func TestDockerLayers(t *testing.T) {
 			desc, err := tr.Resolve(t.Context(), n)
 			if tt.says != "" {
 				var e *transport.Error
-				if !errors.As(err, &e) || !strings.Contains(err.Error(), tt.says) || strings.Contains(err.Error(), "\n") {
+				empty := tt.says == "there are none"
+				if !errors.As(err, &e) || errors.Is(err, transport.ErrNotFound) != empty || !strings.Contains(err.Error(), tt.says) || strings.Contains(err.Error(), "\n") {
 					t.Errorf("got %v; want one line saying %q", err, tt.says)
 				}
 				return
@@ -242,7 +243,7 @@ func TestRefusedArchives(t *testing.T) {
 			tr := &archive.Transport{TempDir: t.TempDir(), MaxUnpacked: 1 << 20}
 			_, err := tr.Resolve(t.Context(), name.Name{Kind: name.OCIArchive, Path: path})
 			var e *transport.Error
-			if !errors.As(err, &e) || !strings.Contains(err.Error(), tt.says) || strings.Contains(err.Error(), "\n") {
+			if !errors.As(err, &e) || !errors.Is(err, transport.ErrPermanent) || !strings.Contains(err.Error(), tt.says) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("got %v; want one line saying %q", err, tt.says)
 			}
 			if left, err := os.ReadDir(tr.TempDir); err != nil || len(left) != 0 {

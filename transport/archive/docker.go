@@ -86,7 +86,7 @@ func (h *handle) dockerIndex(ctx context.Context) (*dockerImages, error) {
 	d := &dockerImages{blobs: map[digest.Digest]extent{}, made: map[digest.Digest][]byte{}}
 	for i, item := range items {
 		if err := h.addImage(ctx, d, item); err != nil {
-			return nil, fmt.Errorf("%s: image %d: %w", dockerManifestFile, i, err)
+			return nil, h.broken(fmt.Errorf("%s: image %d: %w", dockerManifestFile, i, err))
 		}
 	}
 	h.images = d

@@ -132,6 +132,9 @@ func readIndex(n name.Name) (*image.Document, error) {
 		return nil, err
 	}
 	content, err := local.ReadFile(n.String(), n.Path, ocispec.ImageIndexFile, image.MaxDocument)
+	if errors.Is(err, transport.ErrNotFound) {
+		return nil, transport.Errorf(transport.ErrPermanent, n.String(), "%s isn't an OCI layout: it has no %s file", n.Path, ocispec.ImageIndexFile)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -192,7 +192,7 @@ func TestRefusedLayouts(t *testing.T) {
 		name, marker, index, says string
 	}{
 		{"no marker", "", good, "isn't an OCI layout: it has no oci-layout file"},
-		{"no index", goodMarker, "", "index.json"},
+		{"no index", goodMarker, "", "it has no index.json file"},
 		{"marker is no JSON", "x", good, "oci-layout: not JSON"},
 		{"marker without version", "{}", good, `version ""`},
 		{"later version", `{"imageLayoutVersion":"2.0.0"}`, good, `version "2.0.0"; this program reads version 1`},
@@ -209,7 +209,7 @@ func TestRefusedLayouts(t *testing.T) {
 			n := name.Name{Kind: name.Layout, Path: write(t, tt.marker, tt.index)}
 			_, err := layout.Transport{}.Resolve(t.Context(), n)
 			var e *transport.Error
-			if !errors.As(err, &e) || !strings.Contains(err.Error(), tt.says) || strings.Contains(err.Error(), "\n") {
+			if !errors.As(err, &e) || !errors.Is(err, transport.ErrPermanent) || !strings.Contains(err.Error(), tt.says) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("got %v; want one line saying %q", err, tt.says)
 			}
 			if _, errEntries := (layout.Transport{}).Entries(t.Context(), n); errEntries == nil || errEntries.Error() != err.Error() {
