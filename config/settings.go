@@ -1,0 +1,97 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+)
+
+// setting is a key with one place in [Config].
+type setting struct {
+	key  string
+	bind func(*Config) value
+}
+
+// settings are all keys but those of hosts, in the order they are shown. A new
+// key is a new line here.
+var settings = []setting{
+	{"store", func(c *Config) value { return dir{&c.Store, c.home} }},
+	{"platform", func(c *Config) value { return platform{&c.Platform} }},
+	{"progress", func(c *Config) value { return word{&c.Progress, progressModes} }},
+
+	{"fetch.parallel", func(c *Config) value { return count{&c.Fetch.Parallel, 64} }},
+	{"fetch.max-connections", func(c *Config) value { return count{&c.Fetch.MaxConnections, 64} }},
+	{"fetch.first-byte", func(c *Config) value { return duration{&c.Fetch.FirstByte} }},
+	{"fetch.stall", func(c *Config) value { return duration{&c.Fetch.Stall} }},
+	{"fetch.min-rate", func(c *Config) value { return size{&c.Fetch.MinRate} }},
+
+	{"ingest.quota", func(c *Config) value { return size{&c.Ingest.Quota} }},
+	{"ingest.max-age", func(c *Config) value { return duration{&c.Ingest.MaxAge} }},
+
+	{"bundle.max-size", func(c *Config) value { return size{&c.Bundle.MaxSize} }},
+
+	{"registry.credential-files", func(c *Config) value { return paths{&c.Registry.CredentialFiles, c.home} }},
+	{"registry.credential-timeout", func(c *Config) value { return duration{&c.Registry.CredentialTimeout} }},
+	{"registry.certs", func(c *Config) value { return paths{&c.Registry.Certs, c.home} }},
+}
+
+// progressModes are the values of progress.
+var progressModes = []string{"auto", "bar", "plain", "json", "none"}
+
+// bound is the value of one key of one configuration.
+type bound struct {
+	key string // as it is shown
+	value
+}
+
+// lookup finds the value of a key. Its error tells what keys there are.
+func (c *Config) lookup(key toml.Key) (bound, error) {
+	if key[0] == hostSection {
+		return c.lookupHost(key)
+	}
+	name := strings.Join(key, ".")
+	for _, s := range settings {
+		if s.key == name {
+			return bound{name, s.bind(c)}, nil
+		}
+	}
+	return bound{}, unknownKey(key)
+}
+
+// asSection reports whether a key of a file is a section's header; an error
+// says that it has to be and isn't.
+func asSection(key toml.Key, raw any) (bool, error) {
+	switch {
+	case key[0] == hostSection && len(key) == 2:
+		if _, err := canonicalHost(key[1]); err != nil {
+			return false, err
+		}
+	case len(key) > 1 || !isSection(key[0]):
+		return false, nil
+	}
+	if _, ok := raw.(map[string]any); !ok {
+		return false, fmt.Errorf("%s is not a table; write [%s] on a line of its own, and its keys below", show(raw), key)
+	}
+	return true, nil
+}
+
+// isSection reports whether there are keys below name.
+func isSection(name string) bool {
+	for _, s := range settings {
+		if strings.HasPrefix(s.key, name+".") {
+			return true
+		}
+	}
+	return name == hostSection
+}
+
+// splitKey returns the parts of a key as Values writes it.
+func splitKey(key string) (toml.Key, error) {
+	doc, err := parse(key + " = 0")
+	if err != nil || strings.ContainsAny(key, "\n=#") || len(doc.names) != 1 {
+		return nil, errors.New("not a key; write it as in fetch.parallel or host.\"localhost:5000\".insecure")
+	}
+	return doc.names[0], nil
+}
