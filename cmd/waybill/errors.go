@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/waybill-project/waybill/bundle"
+	"github.com/waybill-project/waybill/fetch"
+	"github.com/waybill-project/waybill/image"
+	"github.com/waybill-project/waybill/resolve"
+	"github.com/waybill-project/waybill/store"
+	"github.com/waybill-project/waybill/transport"
+)
+
+// Exit codes: a contract with scripts.
+const (
+	exitDone     = 0
+	exitFailed   = 1
+	exitUsage    = 2
+	exitNotFound = 3 // nowhere
+	exitVerify   = 4 // content failed verification everywhere
+	exitRefused  = 5 // by policy
+)
+
+// usageError is a command line that can't be meant.
+type usageError struct {
+	cmd *cobra.Command // nil where help on a command would not help
+	err error
+}
+
+func (e usageError) Error() string { return e.err.Error() }
+func (e usageError) Unwrap() error { return e.err }
+
+// notFoundError is something asked of the store that isn't there.
+type notFoundError struct{ what, hint string }
+
+func (e notFoundError) Error() string { return e.what }
+
+// outcome is how an error is reported: the "errors" shape of the contract,
+// and a line on what to do.
+type outcome struct {
+	Error   string          `json:"error"`
+	Code    int             `json:"code"`
+	Sources []outcomeSource `json:"sources"`
+	Hint    string          `json:"hint,omitempty"`
+}
+
+type outcomeSource struct {
+	URI   string `json:"uri"`
+	Error string `json:"error"`
+}
+
+// classify gives an error its exit code, its sources and its advice.
+func classify(ctx context.Context, err error) outcome {
+	out := outcome{Error: oneLine(err.Error()), Code: exitFailed, Sources: []outcomeSource{}}
+	var fe *fetch.Error
+	if errors.As(err, &fe) {
+		for _, s := range fe.Sources {
+			_, reason, _ := strings.Cut(s.Error(), transport.Redact(s.URI)+": ")
+			out.Sources = append(out.Sources, outcomeSource{transport.Redact(s.URI), oneLine(reason)})
+		}
+	}
+	var te *transport.Error
+	if fe == nil && errors.As(err, &te) {
+		cause := te.Kind
+		if te.Err != nil {
+			cause = te.Err
+		}
+		out.Sources = append(out.Sources, outcomeSource{transport.Redact(te.URI), oneLine(cause.Error())})
+	}
+	var usage usageError
+	var space *store.SpaceError
+	var missing notFoundError
+	switch {
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		out.Error = "interrupted"
+		out.Hint = "what was fetched is kept; run the same command again to go on"
+	case errors.As(err, &usage):
+		out.Code = exitUsage
+		out.Hint = `run "waybill --help" for how it is used`
+		if usage.cmd != nil {
+			out.Hint = fmt.Sprintf("run %q for how it is used", usage.cmd.CommandPath()+" --help")
+		}
+	case errors.As(err, &missing):
+		out.Code, out.Hint = exitNotFound, missing.hint
+	case errors.Is(err, fetch.ErrOffline):
+		out.Code = exitNotFound
+		out.Hint = "run it once without --offline"
+	case errors.Is(err, resolve.ErrNotFound):
+		out.Code = exitNotFound
+		out.Hint = "check the name, and that you may read it there"
+	case errors.Is(err, image.ErrNoPlatform):
+		out.Code = exitNotFound
+		out.Hint = "choose one of the platforms listed with --platform"
+	case errors.Is(err, fetch.ErrNotFound):
+		out.Code = exitNotFound
+		out.Hint = "name a source that has it with --from URI"
+	case errors.Is(err, fetch.ErrVerification), errors.Is(err, bundle.ErrDiffID):
+		out.Code = exitVerify
+		out.Hint = "nothing was kept; name a source that can be trusted to have the right bytes with --from URI"
+	case errors.Is(err, transport.ErrRefused):
+		out.Code = exitRefused
+		out.Hint = `allow the host in the configuration ([host."HOST"] trusted = true) if it is meant to be reached`
+	case errors.As(err, &space):
+		out.Hint = `free some space, run "waybill gc", or choose another place with --store DIR; what was fetched is kept`
+	case errors.Is(err, transport.ErrUnauthorized):
+		out.Hint = "log in with docker login or podman login, or name another source with --from URI"
+	case errors.Is(err, fetch.ErrUnavailable), errors.Is(err, transport.ErrTemporary):
+		out.Hint = "what was fetched is kept; run the same command again to go on, or name another source with --from URI"
+	case errors.Is(err, fs.ErrPermission):
+		out.Hint = "check who owns the file or directory named above"
+	default:
+		out.Hint = `run "waybill explain" for what happened, or the command again with -v`
+	}
+	return out
+}
+
+// report says on stderr what went wrong and returns the exit code. Before the
+// last line, which says what to do, stands a line for every source tried.
+func (a *app) report(ctx context.Context, err error) int {
+	out := classify(ctx, err)
+	if a.flags.json {
+		b, merr := json.Marshal(out)
+		if merr != nil {
+			b = []byte(`{"error":"an error that can't be written as JSON","code":1,"sources":[]}`)
+		}
+		fmt.Fprintf(a.stderr, "%s\n", b)
+		return out.Code
+	}
+	fmt.Fprintf(a.stderr, "waybill: %s\n", out.Error)
+	for _, s := range out.Sources {
+		fmt.Fprintf(a.stderr, "  %s: %s\n", s.URI, s.Error)
+	}
+	fmt.Fprintf(a.stderr, "waybill: %s\n", out.Hint)
+	return out.Code
+}
+
+// oneLine makes one harmless line of a message that may quote remote data.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || r == '\t':
+			return ' '
+		case r < 0x20 || r >= 0x7f && r < 0xa0 || r == 0x2028 || r == 0x2029 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069:
+			return -1
+		}
+		return r
+	}, s)
+}
