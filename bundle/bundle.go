@@ -43,6 +43,8 @@ type Layer struct {
 
 	// Open starts reading the blob from its first byte. It is called once for
 	// every attempt to unpack the image, and ctx ends before the attempt does.
+	// Layers are opened one after the other, each when those below it are
+	// unpacked; whoever fetches them side by side starts that before.
 	//
 	// The reader may hand out bytes that nobody has verified yet. It returns
 	// io.EOF only after the whole blob was seen to match Descriptor.Digest,
@@ -72,7 +74,9 @@ type Options struct {
 	MaxBytes int64
 
 	// MaxEntries is the most entries one layer's archive may have. Zero means
-	// [DefaultMaxEntries].
+	// [DefaultMaxEntries]. To apply whiteouts rightly, the names in a layer are
+	// remembered while it is unpacked (not those of the lowest, which has
+	// nothing to hide): some 100 bytes for each.
 	MaxEntries int
 
 	// MaxRestarts is how often unpacking may start over after [ErrRewound].
@@ -88,8 +92,9 @@ type Options struct {
 	// as any file freshly copied; it can always be made again.
 	Sync bool
 
-	// Warn is told, one line at a time, what was left out or put up with and
-	// did not stop the bundle from being made. Nil means nobody is.
+	// Warn is told, a line for each, what was left out or put up with and did
+	// not stop the bundle from being made; of many the first hundred. It is
+	// never called twice at once. Nil means nobody is told.
 	Warn func(message string)
 }
 
@@ -100,39 +105,5 @@ const (
 	DefaultMaxRestarts = 16
 )
 
-// Caps that are not for the caller to move, because the formats or the kernel
-// set them.
-const (
-	// MaxConfigSize is the largest image configuration read, in bytes.
-	MaxConfigSize = 8 << 20
-
-	// maxPath is the kernel's PATH_MAX less the terminating NUL: no path in
-	// the rootfs may be longer, or no other program could open it.
-	maxPath = 4095
-
-	// maxXattrs is the most extended attributes one entry may carry, and
-	// maxXattrValue the kernel's XATTR_SIZE_MAX.
-	maxXattrs     = 1024
-	maxXattrValue = 64 << 10
-
-	// maxZstdWindow is the largest zstd window accepted: what the zstd tool
-	// itself takes without being asked (RFC 8878 §3.1.1.1.2 leaves it to the
-	// decoder).
-	maxZstdWindow = 128 << 20
-)
-
-func (o Options) withDefaults() Options {
-	if o.MaxBytes <= 0 {
-		o.MaxBytes = DefaultMaxBytes
-	}
-	if o.MaxEntries <= 0 {
-		o.MaxEntries = DefaultMaxEntries
-	}
-	if o.MaxRestarts == 0 {
-		o.MaxRestarts = DefaultMaxRestarts
-	}
-	if o.Warn == nil {
-		o.Warn = func(string) {}
-	}
-	return o
-}
+// MaxConfigSize is the largest image configuration read, in bytes.
+const MaxConfigSize = 8 << 20

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,6 +16,27 @@ import (
 const (
 	RootfsName = "rootfs"
 	ConfigName = "config.json"
+)
+
+// Caps that are not for the caller to move, because the formats or the kernel
+// set them.
+const (
+	// maxPath is the kernel's PATH_MAX less the terminating NUL: no path in
+	// the rootfs may be longer, or no other program could open it.
+	maxPath = 4095
+
+	// maxXattrs is the most extended attributes one entry may carry, and
+	// maxXattrValue the kernel's XATTR_SIZE_MAX.
+	maxXattrs     = 1024
+	maxXattrValue = 64 << 10
+
+	// maxZstdWindow is the largest zstd window accepted: what the zstd tool
+	// itself takes without being asked (RFC 8878 §3.1.1.1.2 leaves it to the
+	// decoder).
+	maxZstdWindow = 128 << 20
+
+	// maxWarnings is how many of Options.Warn are passed on.
+	maxWarnings = 100
 )
 
 // Create unpacks img and makes the OCI runtime bundle at dir, which must not
@@ -35,6 +57,40 @@ func Create(ctx context.Context, dir string, img Image, opts Options) error {
 		return fmt.Errorf("bundle %s: %w", dir, err)
 	}
 	return nil
+}
+
+func (o Options) withDefaults() Options {
+	if o.MaxBytes <= 0 {
+		o.MaxBytes = DefaultMaxBytes
+	}
+	if o.MaxEntries <= 0 {
+		o.MaxEntries = DefaultMaxEntries
+	}
+	if o.MaxRestarts == 0 {
+		o.MaxRestarts = DefaultMaxRestarts
+	}
+	o.Warn = limited(o.Warn)
+	return o
+}
+
+// limited returns warn for several goroutines to call, and only so often: every
+// entry of an archive can be worth a warning.
+func limited(warn func(string)) func(string) {
+	if warn == nil {
+		return func(string) {}
+	}
+	var mu sync.Mutex
+	count := 0
+	return func(message string) {
+		mu.Lock()
+		defer mu.Unlock()
+		switch count++; {
+		case count < maxWarnings:
+			warn(message)
+		case count == maxWarnings:
+			warn("there is more of this kind; it is not shown")
+		}
+	}
 }
 
 func create(ctx context.Context, dir string, img Image, opts Options) error {

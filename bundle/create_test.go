@@ -56,6 +56,17 @@ func TestTarget(t *testing.T) {
 			}
 		})
 	}
+	t.Run("odd names", func(t *testing.T) {
+		work := t.TempDir()
+		for _, name := range []string{strings.Repeat("n", 255), "a*b", " ", "-x", "ü\xff\n"} {
+			if err := bundle.Create(t.Context(), filepath.Join(work, name), img, bundle.Options{}); err != nil {
+				t.Error(err)
+			}
+		}
+		if strings.Contains(entries(t, work), "unfinished") {
+			t.Errorf("left behind: %s", entries(t, work))
+		}
+	})
 	t.Run("no parent", func(t *testing.T) {
 		work := t.TempDir()
 		err := bundle.Create(t.Context(), work+"/no/b", img, bundle.Options{})

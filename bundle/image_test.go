@@ -70,8 +70,8 @@ func (e entry) xattr(name, value string) entry {
 	return e
 }
 
-func (e entry) owned(uid, gid int) entry { e.Uid, e.Gid = uid, gid; return e }
-func (e entry) mode(mode int64) entry    { e.Mode = mode; return e }
+func (e entry) owned(uid, gid int64) entry { e.Uid, e.Gid = int(uid), int(gid); return e }
+func (e entry) mode(mode int64) entry      { e.Mode = mode; return e }
 
 // archive returns the entries as a tar archive.
 func archive(t testing.TB, entries ...entry) []byte {
@@ -238,7 +238,7 @@ func run(t testing.TB, name string, args ...string) string {
 // packages says where programs that tests call come from.
 var packages = map[string]string{
 	"umoci": "umoci", "skopeo": "skopeo", "buildah": "buildah", "runc": "runc", "crun": "crun",
-	"debootstrap": "debootstrap", "tar": "tar", "setpriv": "util-linux", "unshare": "util-linux",
+	"tar": "tar", "setpriv": "util-linux", "unshare": "util-linux",
 }
 
 func runCmd(t testing.TB, cmd *exec.Cmd) string {
@@ -256,12 +256,16 @@ func runCmd(t testing.TB, cmd *exec.Cmd) string {
 // ordinaryUser is who tests become that are not about root.
 const ordinaryUser = 12345
 
-const childVariable = "WAYBILL_BUNDLE_TEST_CHILD"
+const (
+	childVariable = "WAYBILL_BUNDLE_TEST_CHILD"
+	givenFile     = "given"
+)
 
 // asOrdinaryUser runs the calling test again in a process of an ordinary user,
 // and returns false; in that process, or where there is no root to begin with,
-// it returns true.
-func asOrdinaryUser(t *testing.T) bool {
+// it returns true. A file given is there called givenFile in the directory for
+// temporary files.
+func asOrdinaryUser(t *testing.T, given ...string) bool {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		return true
@@ -281,6 +285,10 @@ func asOrdinaryUser(t *testing.T) bool {
 	}
 	if err := os.Chown(tmp, ordinaryUser, ordinaryUser); err != nil {
 		t.Fatal(err)
+	}
+	for _, path := range given {
+		run(t, "cp", path, filepath.Join(tmp, givenFile))
+		run(t, "chmod", "644", filepath.Join(tmp, givenFile))
 	}
 	uid := strconv.Itoa(ordinaryUser)
 	argv := outsideHybridCgroups("setpriv", "--reuid", uid, "--regid", uid, "--clear-groups", program, "-test.run=^"+strings.ReplaceAll(t.Name(), "/", "$/^")+"$", "-test.v")

@@ -312,3 +312,19 @@ func TestFullDisk(t *testing.T) {
 	}
 	empty(t, work)
 }
+
+// TestWarnings checks that an archive can't flood whoever listens.
+func TestWarnings(t *testing.T) {
+	var links []entry
+	for range 500 {
+		links = append(links, symlink("l", "x").xattr("user.no-link-has-this", "1"))
+	}
+	var got []string
+	warn := func(message string) { got = append(got, message) }
+	if err := bundle.Create(t.Context(), t.TempDir()+"/b", imageOf(t, archive(t, links...)), bundle.Options{Warn: warn}); err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != 100 || !strings.Contains(got[0], "user.no-link-has-this") {
+		t.Errorf("got %d warnings (%.1q), want 100", len(got), got)
+	}
+}

@@ -13,8 +13,12 @@ import (
 )
 
 // privateMark is in the name of every private directory: ".NAME" + mark +
-// digits is one for a bundle called NAME.
-const privateMark = ".waybill-unfinished-"
+// digits is one for a bundle called NAME, of which only so much is used that
+// the whole is not longer than a file name may be.
+const (
+	privateMark    = ".waybill-unfinished-"
+	maxPrivateName = 200
+)
 
 // privateDir is where a bundle is made. It is locked for as long as its maker
 // lives, so that one without a lock is known to be a dead one's.
@@ -26,12 +30,14 @@ type privateDir struct {
 // newPrivateDir makes a private directory beside target, after removing those
 // that were left there.
 func newPrivateDir(target string) (*privateDir, error) {
-	parent, prefix := filepath.Dir(target), "."+filepath.Base(target)+privateMark
+	parent, name := filepath.Dir(target), filepath.Base(target)
+	name = name[:min(len(name), maxPrivateName)]
+	prefix := "." + name + privateMark
 	if err := removeAbandoned(parent, prefix); err != nil {
 		return nil, err
 	}
 	for {
-		path, err := os.MkdirTemp(parent, prefix) // mode 0700
+		path, err := os.MkdirTemp(parent, prefix+"*") // mode 0700
 		if err != nil {
 			return nil, err
 		}

@@ -81,7 +81,9 @@ func TestRuntimesStartIt(t *testing.T) {
 			}
 		})
 		t.Run(runtime+" of an ordinary user", func(t *testing.T) {
-			if !asOrdinaryUser(t) {
+			if os.Getenv(childVariable) == "" {
+				needRoot(t) // to make the Debian system
+				asOrdinaryUser(t, debootstrapped(t))
 				return
 			}
 			target := t.TempDir() + "/b"

@@ -16,6 +16,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/waybill-project/waybill/bundle"
+	"github.com/waybill-project/waybill/test/testimage"
 )
 
 // capability is what setcap(8) makes of cap_net_raw+ep (capabilities(7),
@@ -248,50 +249,17 @@ func buildWithDebootstrap(t *testing.T, layout string) {
 	writeLayout(t, layout, img)
 }
 
-// debootstrapped returns the path of a tar archive of a small Debian system,
-// made once and kept, for making it takes minutes and a package mirror.
+// debootstrapped returns the path of a tar archive of a small Debian system.
 func debootstrapped(t testing.TB) string {
 	t.Helper()
-	const kept = "/tmp/waybill-debootstrap-minbase.tar"
-	if _, err := os.Stat(kept); err == nil {
-		return kept
+	if os.Getenv(childVariable) != "" {
+		return filepath.Join(os.TempDir(), givenFile) // only root can make one
 	}
-	work, err := os.MkdirTemp("/tmp", "waybill-debootstrap-")
+	path, err := testimage.Debian(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer run(t, "rm", "-rf", work)
-	run(t, "debootstrap", "--variant=minbase", "bookworm", work+"/root", mirror(t))
-	run(t, "tar", "-C", work+"/root", "--numeric-owner", "--xattrs", "--xattrs-include=*", "-cf", work+"/out.tar", ".")
-	if err := os.Rename(work+"/out.tar", kept); err != nil {
-		t.Fatal(err)
-	}
-	return kept
-}
-
-// mirror returns the Debian mirror that this machine gets its packages from.
-func mirror(t testing.TB) string {
-	t.Helper()
-	lists, err := filepath.Glob("/etc/apt/sources.list*")
-	if err != nil {
-		t.Fatal(err)
-	}
-	more, err := filepath.Glob("/etc/apt/sources.list.d/*")
-	if err != nil {
-		t.Fatal(err)
-	}
-	uri := regexp.MustCompile(`(?m)^(?:URIs:|deb)\s+(?:\[[^]]*\]\s*)?(\S+/debian)/?(?:\s|$)`)
-	for _, list := range append(lists, more...) {
-		b, err := os.ReadFile(list)
-		if err != nil {
-			continue // a directory
-		}
-		if m := uri.FindSubmatch(b); m != nil {
-			return string(m[1])
-		}
-	}
-	t.Fatal("no Debian mirror in /etc/apt/sources.list*: add one, to make a Debian image to test with")
-	return ""
+	return path
 }
 
 // needRoot skips what only root can do.

@@ -21,9 +21,9 @@ const (
 )
 
 // layerCompressions maps the media types of image layers to what they promise:
-// image-spec layer.md (with the deprecated non-distributable ones) and Docker's
-// image manifest v2 schema 2, which also stands for what some builders push with
-// a zstd suffix of their own.
+// those of image-spec layer.md, the deprecated non-distributable ones included,
+// and of Docker's image manifest version 2 schema 2, with the plain and zstd
+// forms that builders added to it.
 var layerCompressions = map[string]compression{
 	"application/vnd.oci.image.layer.v1.tar":      plain,
 	"application/vnd.oci.image.layer.v1.tar+gzip": gzipped,
@@ -117,7 +117,7 @@ func newDecoder(br *bufio.Reader, want compression, warn func(string)) (io.ReadC
 		zr.Multistream(false)
 		return &gzipMembers{zr: zr, br: br, warn: warn}, nil
 	case zstdized:
-		zr, err := zstd.NewReader(br, zstd.WithDecoderMaxWindow(maxZstdWindow), zstd.WithDecoderLowmem(true))
+		zr, err := zstd.NewReader(br, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxZstdWindow), zstd.WithDecoderLowmem(true))
 		if err != nil {
 			return nil, fmt.Errorf("%w: zstd: %w", ErrInvalid, err)
 		}
