@@ -20,8 +20,8 @@
 // brought, keeps neither the times of directories a layer changes without
 // listing them nor access times, and makes missing ones 0755 with today's date.
 // Mending that from outside would have cost more than it is long. umoci in turn
-// resolves and restores a directory by its whole path for every entry, which is
-// most of its time.
+// resolves, saves and restores the directory, by its whole path, for every
+// entry in it.
 //
 // Here every operation names one entry of an open directory and follows no
 // symbolic link. Directories are opened once, from the rootfs down, links in
