@@ -34,6 +34,9 @@ func From(uri, origin string) (Locator, error) {
 	case "file":
 		return fromFile(uri, rest, origin)
 	}
+	if known := []string{"docker", "oci", "oci-archive", "docker-archive", "http", "https", "file"}; strings.HasPrefix(rest, "//") && !slices.Contains(known, scheme) {
+		return nil, fmt.Errorf("source %q: no transport for scheme %q; there are %s", transport.Redact(uri), scheme, strings.Join(known, ", "))
+	}
 	n, err := name.Parse(uri)
 	if err != nil {
 		return nil, fmt.Errorf("source %w", err)

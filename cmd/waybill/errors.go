@@ -112,8 +112,12 @@ func classify(ctx context.Context, err error) outcome {
 		out.Hint = "log in with docker login or podman login, or name another source with --from URI"
 	case errors.Is(err, fetch.ErrUnavailable), errors.Is(err, transport.ErrTemporary):
 		out.Hint = "what was fetched is kept; run the same command again to go on, or name another source with --from URI"
+	case errors.Is(err, bundle.ErrOccupied):
+		out.Hint = "choose a directory that doesn't exist or is empty"
 	case errors.Is(err, fs.ErrPermission):
 		out.Hint = "check who owns the file or directory named above"
+	case errors.Is(err, fs.ErrNotExist):
+		out.Hint = "check the path named above"
 	default:
 		out.Hint = `run "waybill explain" for what happened, or the command again with -v`
 	}

@@ -67,7 +67,14 @@ delivers a store or a runnable OCI bundle.`,
   waybill pull registry.example/app:1 --from https://mirror.example/blobs/ --from oci:/mnt/usb/app
   waybill bundle alpine:3.20 ./alpine && sudo runc run --bundle ./alpine test
   waybill explain`,
-		Version:           programVersion(),
+		Version: programVersion(),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError{cmd, fmt.Errorf("unknown command %q%s", args[0], suggestion(cmd, args[0]))}
+			}
+			return nil
+		},
+		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.configure(cmd) },
@@ -90,6 +97,15 @@ delivers a store or a runnable OCI bundle.`,
 	root.AddCommand(a.pullCommand(), a.fetchCommand(), a.bundleCommand(), a.explainCommand(),
 		a.lsCommand(), a.rmCommand(), a.gcCommand(), a.dfCommand(), a.configCommand(), a.demoCommand())
 	return root
+}
+
+// suggestion names the commands that may have been meant.
+func suggestion(cmd *cobra.Command, typed string) string {
+	like := cmd.SuggestionsFor(typed)
+	if len(like) == 0 {
+		return ""
+	}
+	return "; did you mean " + strings.Join(like, " or ") + "?"
 }
 
 func registerCompletions(root *cobra.Command) {
