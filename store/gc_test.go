@@ -374,6 +374,34 @@ func TestLeaseOfManyGoroutines(t *testing.T) {
 	noError(t, lease.Release())
 }
 
+// Whoever holds a blob and then sees it, while gc is at work, must not lose it to
+// that gc.
+func TestHoldWhileGCMarks(t *testing.T) {
+	tr := newTree(t)
+	tr.image()
+	tr.ref("x", "m")
+	stray := tr.descs["s"].Digest
+	lease, err := tr.s.Lease("x")
+	noError(t, err)
+	var seen error
+	var wg sync.WaitGroup
+	report, err := tr.s.GC(t.Context(), GCOptions{Children: func(desc ocispec.Descriptor, content []byte) ([]ocispec.Descriptor, error) {
+		wg.Go(func() {
+			if err := lease.Hold(stray); err != nil {
+				t.Error(err)
+			}
+			_, seen = tr.s.Stat(stray)
+		})
+		time.Sleep(200 * time.Millisecond) // Hold's chance not to wait
+		return imageChildren(desc, content)
+	}})
+	noError(t, err)
+	wg.Wait()
+	if seen == nil || !errors.Is(seen, ErrNotFound) || report.Blobs != 1 {
+		t.Errorf("seen by its holder: %v; gc: %+v", seen, report)
+	}
+}
+
 // A lease nobody has a pointer to any more still holds.
 func TestLeaseIsNotCollected(t *testing.T) {
 	s := openStore(t, t.TempDir())
@@ -399,12 +427,13 @@ func TestLeaseIsNotCollected(t *testing.T) {
 // gc still gets it.
 func TestGCIsNotStarved(t *testing.T) {
 	s := openStore(t, t.TempDir())
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
-	for range 8 {
+	for n := range 8 {
 		wg.Go(func() {
+			time.Sleep(time.Duration(n) * 3 * time.Millisecond)
 			for {
 				unlock, err := s.share()
 				if err != nil {

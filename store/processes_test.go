@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -104,6 +106,43 @@ func TestOneOfManyGoroutinesIngests(t *testing.T) {
 	wg.Wait()
 	if wrote != 1 || exists != 15 {
 		t.Errorf("%d wrote and %d found it there, want 1 and 15", wrote, exists)
+	}
+}
+
+// A lock file that its holder removes, while others are about to lock it, must
+// not let two in.
+func TestIngestLockHasOneHolder(t *testing.T) {
+	s := openStore(t, t.TempDir())
+	dir, err := digestPath(s.dir, ingestDir, digest.FromString("x"))
+	noError(t, err)
+	var inside, turns atomic.Int32
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 2000 {
+				lock, err := s.lockIngest(dir)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if lock == nil {
+					continue
+				}
+				if n := inside.Add(1); n != 1 {
+					t.Errorf("%d holders at once", n)
+				}
+				runtime.Gosched()
+				turns.Add(1)
+				inside.Add(-1)
+				if err := removeIngest(dir, lock); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if turns.Load() == 0 {
+		t.Error("nobody ever got the lock")
 	}
 }
 
