@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -81,49 +80,6 @@ func (p *process) wait(t *testing.T) {
 	if err := p.cmd.Wait(); err != nil {
 		t.Errorf("child: %v: %s", err, p.stderr)
 	}
-}
-
-// inMountNamespace runs the calling test again in a child with a mount
-// namespace of its own, and returns true there: it may mount what it likes. In
-// the parent it returns false when the child is done.
-func inMountNamespace(t *testing.T) bool {
-	t.Helper()
-	const inside = "WAYBILL_STORE_TEST_MOUNTS"
-	if os.Getenv(inside) == t.Name() {
-		if err := syscall.Mount("none", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
-			t.Fatal(err)
-		}
-		return true
-	}
-	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-	cmd.Env = append(os.Environ(), inside+"="+t.Name())
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
-	if os.Geteuid() != 0 {
-		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
-		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
-		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
-	}
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("in a mount namespace (which needs root, or user namespaces allowed): %v\n%s", err, out)
-	}
-	return false
-}
-
-// mountTmpfs mounts an empty filesystem of size bytes and returns where. It is
-// for tests in a mount namespace.
-func mountTmpfs(t *testing.T, size int) string {
-	t.Helper()
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d", size)); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
 }
 
 // openStore opens a store for a test.

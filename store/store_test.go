@@ -5,11 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
-
-	"github.com/opencontainers/go-digest"
 )
 
 func TestOpenRefuses(t *testing.T) {
@@ -108,57 +105,4 @@ func TestManyOpenAtOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
-}
-
-func TestReadOnlyStore(t *testing.T) {
-	if !inMountNamespace(t) {
-		return
-	}
-	dir := t.TempDir()
-	w := openStore(t, dir)
-	content := []byte(`{"layers":[]}`)
-	d := put(t, w, content)
-	ref := Ref{Name: "a", Descriptor: descriptorOf("x/y", content)}
-	if err := w.PutRef(ref); err != nil {
-		t.Fatal(err)
-	}
-	// A bind mount, so that what is open stays writable and dir isn't.
-	for _, flags := range []uintptr{syscall.MS_BIND, syscall.MS_BIND | syscall.MS_REMOUNT | syscall.MS_RDONLY} {
-		if err := syscall.Mount(dir, dir, "", flags, ""); err != nil {
-			t.Fatal(err)
-		}
-	}
-	defer syscall.Unmount(dir, syscall.MNT_DETACH)
-
-	s := openStore(t, dir)
-	if got, err := s.ReadBlob(d, 100); err != nil || string(got) != string(content) {
-		t.Errorf("ReadBlob: %q, %v", got, err)
-	}
-	if err := s.Put(d, content); err != nil {
-		t.Errorf("Put of what is there: %v", err)
-	}
-	if got, err := s.Ref("a"); err != nil || got.Descriptor.Digest != d {
-		t.Errorf("Ref: %+v, %v", got, err)
-	}
-	if _, err := s.GC(t.Context(), GCOptions{DryRun: true, Children: imageChildren}); err != nil {
-		t.Errorf("GC dry run: %v", err)
-	}
-	other := []byte("other")
-	writes := map[string]func() error{
-		"Put":       func() error { return s.Put(digest.FromBytes(other), other) },
-		"PutRef":    func() error { return s.PutRef(ref) },
-		"RemoveRef": func() error { return s.RemoveRef("a") },
-		"PutPull":   func() error { return s.PutPull("a", []byte("{}")) },
-		"Lease":     func() error { _, err := s.Lease("a"); return err },
-		"Ingest":    func() error { _, err := s.Ingest(t.Context(), digest.FromBytes(other), 5); return err },
-		"GC":        func() error { _, err := s.GC(t.Context(), GCOptions{Children: imageChildren}); return err },
-	}
-	for name, write := range writes {
-		t.Run(name, func(t *testing.T) { checkError(t, write(), "make it writable or choose another") })
-	}
-	if _, err := Open(filepath.Join(dir, "new"), Options{}); err == nil {
-		t.Error("Open made a store on a read-only filesystem")
-	} else {
-		checkError(t, err, "make it writable or choose another")
-	}
 }
