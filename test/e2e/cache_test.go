@@ -1,8 +1,10 @@
 package e2e
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -189,10 +191,17 @@ func TestExplain(t *testing.T) {
 				t.Errorf("the registry: %+v", s)
 			}
 		case strings.Contains(s.URI, nginx.Host):
-			if s.Status == "used" || s.Bytes != 0 || s.Reason == "" {
+			if s.Status == "used" || s.Bytes != 0 {
 				t.Errorf("the server that has nothing: %+v", s)
 			}
 		}
+	}
+	if asked, err := nginx.Accesses(); err != nil {
+		t.Fatal(err)
+	} else if len(asked) > 0 && !slices.ContainsFunc(first.Events, func(event json.RawMessage) bool {
+		return strings.Contains(string(event), nginx.Host) && strings.Contains(string(event), "404")
+	}) {
+		t.Errorf("no event tells that %s answered 404: %s", nginx.Host, first.Events)
 	}
 	if served != i.size(t) {
 		t.Errorf("all sources together served %d bytes of %d", served, i.size(t))

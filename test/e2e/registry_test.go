@@ -161,8 +161,9 @@ func TestBlobRedirect(t *testing.T) {
 	}
 }
 
-// multiImage is an index of three platforms, one of them in a nested index.
-func multiImage(t *testing.T) (i *image, children []ocispec.Descriptor) {
+// multiImage is an index of three platforms, the last of them in an index of its
+// own where nested.
+func multiImage(t *testing.T, nested bool) (i *image, children []ocispec.Descriptor) {
 	t.Helper()
 	l, err := testimage.NewLayout(t.TempDir())
 	if err != nil {
@@ -188,11 +189,13 @@ func multiImage(t *testing.T) (i *image, children []ocispec.Descriptor) {
 		}
 		children = append(children, child)
 	}
-	nested, err := l.AddIndex(children[2])
-	if err != nil {
-		t.Fatal(err)
+	last := children[2]
+	if nested {
+		if last, err = l.AddIndex(last); err != nil {
+			t.Fatal(err)
+		}
 	}
-	desc, err := l.AddIndex(children[0], children[1], nested)
+	desc, err := l.AddIndex(children[0], children[1], last)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,9 +223,9 @@ func below(t *testing.T, i *image, manifest digest.Digest) []digest.Digest {
 
 // TestPlatforms pulls one, another and all platforms of an index.
 func TestPlatforms(t *testing.T) {
-	i, children := multiImage(t)
+	i, children := multiImage(t, true)
 	registry := startRegistry(t, realserver.RegistryOptions{})
-	i.push(t, registry.Host+"/app:1")
+	peer(t, "crane", "push", i.Dir, registry.Host+"/app:1") // skopeo knows no nested indexes
 	tests := []struct {
 		platform string
 		want     []int // children
@@ -269,7 +272,7 @@ func TestPlatforms(t *testing.T) {
 
 // TestLikeThePeers pulls what crane and skopeo pull, and compares.
 func TestLikeThePeers(t *testing.T) {
-	i, children := multiImage(t)
+	i, _ := multiImage(t, false)
 	registry := startRegistry(t, realserver.RegistryOptions{})
 	ref := registry.Host + "/app:1"
 	i.push(t, ref)
@@ -309,9 +312,6 @@ func TestLikeThePeers(t *testing.T) {
 		copied := &image{Layout: &testimage.Layout{Dir: dir}, desc: i.desc}
 		wantStored(t, u, copied, copied.digests(t)...)
 		wantOnlyStored(t, u, copied.digests(t)...)
-		if len(children) != 3 {
-			t.Fatal("the index of the test has changed")
-		}
 	})
 }
 
