@@ -93,12 +93,12 @@ func (s *Session) Snapshot() progress.Snapshot {
 		case e.err != nil:
 			b.State = progress.BlobFailed
 		case e.result != nil && e.result.Cached:
-			b.State, b.Done = progress.BlobCached, e.result.Size
+			b.State, b.Done, b.Size = progress.BlobCached, e.result.Size, e.result.Size
 		case e.result != nil:
-			b.State, b.Done = progress.BlobDone, e.result.Size
+			b.State, b.Done, b.Size = progress.BlobDone, e.result.Size, e.result.Size
 			snap.Network += e.result.Size - e.result.Resumed
 		case busy:
-			b.State, b.Done = progress.BlobFetching, r.Done
+			b.State, b.Done, b.Size = progress.BlobFetching, r.Done, r.Size
 			if r.Repairing || r.Size > 0 && r.Done == r.Size {
 				b.State = progress.BlobVerifying
 			}
