@@ -275,6 +275,11 @@ func (r *repair) write(src *source, p span, b []byte) error {
 	}
 	t.data.Broadcast()
 	t.mu.Unlock()
+	// Forgotten first: a kill in between must not leave src's bytes under
+	// another's name.
+	if err := t.ingest.Forget(p.start, p.len()); err != nil {
+		return err
+	}
 	if _, err := t.ingest.WriteAt(b, p.start); err != nil {
 		return err
 	}
