@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"iter"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -182,29 +181,13 @@ func (e *Engine) Sources() []SourceReport {
 	return out
 }
 
-// BlobReport is how far a blob has come.
-type BlobReport struct {
+// Progress is how far a blob has come.
+type Progress struct {
 	Digest    digest.Digest
 	Size      int64 // -1 when not known yet
 	Done      int64 // bytes on disk
 	Resumed   int64 // of these, left by an earlier fetch
 	Repairing bool  // the digest was wrong; the liar is being looked for
-}
-
-// Blobs reports on every blob being fetched, sorted by digest.
-func (e *Engine) Blobs() []BlobReport {
-	e.mu.Lock()
-	ts := make([]*transfer, 0, len(e.transfers))
-	for _, t := range e.transfers {
-		ts = append(ts, t)
-	}
-	e.mu.Unlock()
-	out := make([]BlobReport, len(ts))
-	for i, t := range ts {
-		out[i] = t.report()
-	}
-	slices.SortFunc(out, func(a, b BlobReport) int { return strings.Compare(string(a.Digest), string(b.Digest)) })
-	return out
 }
 
 func (e *Engine) event(typ EventType, d digest.Digest, src *source, format string, args ...any) {

@@ -50,6 +50,14 @@ func (k *Task) Wait() (*Result, error) {
 	return k.t.result, k.t.err
 }
 
+// Progress returns how far the blob has come, also after the fetch has ended.
+func (k *Task) Progress() Progress {
+	if k.err != nil {
+		return Progress{Size: -1}
+	}
+	return k.t.report()
+}
+
 // Reader returns a reader of the blob from its beginning that follows the
 // fetch: it yields bytes as soon as all before them have arrived, and io.EOF
 // only once the whole was verified. Bytes are handed out before they are

@@ -254,10 +254,10 @@ func (t *transfer) embedded() (*Result, error) {
 }
 
 // report tells how far the transfer has come.
-func (t *transfer) report() BlobReport {
+func (t *transfer) report() Progress {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	r := BlobReport{Digest: t.desc.Digest, Size: t.size, Resumed: t.resumed, Repairing: t.repairing}
+	r := Progress{Digest: t.desc.Digest, Size: t.size, Resumed: t.resumed, Repairing: t.repairing}
 	for _, e := range t.have {
 		r.Done += e.len()
 	}

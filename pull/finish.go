@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/opencontainers/go-digest"
 	"github.com/waybill-project/waybill/fetch"
 	"github.com/waybill-project/waybill/progress"
 	"github.com/waybill-project/waybill/transport"
@@ -78,28 +77,26 @@ func (s *Session) write() error {
 
 // Snapshot says how the pull stands, for [progress].
 func (s *Session) Snapshot() progress.Snapshot {
-	running := map[digest.Digest]fetch.BlobReport{}
-	for _, r := range s.engine.Blobs() {
-		running[r.Digest] = r
-	}
 	reports := s.engine.Sources()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	snap := progress.Snapshot{Time: time.Now(), Name: s.name.Familiar(), Phase: s.phase}
 	for _, e := range s.entries {
 		b := progress.Blob{Digest: e.desc.Digest.String(), MediaType: e.desc.MediaType, Size: e.desc.Size, State: progress.BlobWaiting}
-		r, busy := running[e.desc.Digest]
-		switch {
-		case e.err != nil:
-			b.State = progress.BlobFailed
-		case e.result != nil && e.result.Cached:
-			b.State, b.Done, b.Size = progress.BlobCached, e.result.Size, e.result.Size
-		case e.result != nil:
+		if e.result != nil {
 			b.State, b.Done, b.Size = progress.BlobDone, e.result.Size, e.result.Size
-			snap.Network += e.result.Size - e.result.Resumed
-		case busy:
+			if e.result.Cached {
+				b.State = progress.BlobCached
+			} else {
+				snap.Network += e.result.Size - e.result.Resumed
+			}
+		} else if e.task != nil {
+			r := e.task.Progress()
 			b.State, b.Done, b.Size = progress.BlobFetching, r.Done, r.Size
-			if r.Repairing || r.Size > 0 && r.Done == r.Size {
+			switch {
+			case e.err != nil:
+				b.State = progress.BlobFailed
+			case r.Repairing || r.Size > 0 && r.Done == r.Size:
 				b.State = progress.BlobVerifying
 			}
 			snap.Network += r.Done - r.Resumed

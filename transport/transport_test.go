@@ -28,14 +28,14 @@ func TestRedact(t *testing.T) {
 }
 
 func FuzzRedact(f *testing.F) {
-	f.Add("https://", "/x")
-	f.Add("http://h\x01", "%zz")
-	f.Fuzz(func(t *testing.T, before, after string) {
+	f.Add("u", "h/x")
+	f.Add("u%zz", "h\x01")
+	f.Fuzz(func(t *testing.T, user, after string) {
 		const secret = "hunter2hunter2"
-		if strings.ContainsAny(before, "@/?#") && !strings.HasSuffix(before, "://") {
-			return // what follows would be a path, not user information
+		if strings.ContainsAny(user, "/?#") {
+			return // what follows is not user information
 		}
-		if got := transport.Redact(before + "u:" + secret + "@" + after); strings.Contains(before, "://") && strings.Contains(got, secret) {
+		if got := transport.Redact("https://" + user + ":" + secret + "@" + after); strings.Contains(got, secret) {
 			t.Errorf("the secret is in %q", got)
 		}
 	})
