@@ -33,8 +33,8 @@ type Config struct {
 	from  map[string]string // key → where its value comes from
 	home  string
 	files []source // configuration files looked for
-	env   []inForce
 
+	proxies   []Value // of the environment
 	plainHTTP func(host string) bool
 }
 
@@ -107,17 +107,15 @@ func Load(opts LoadOptions) (*Config, error) {
 		env = os.Getenv
 	}
 	c := defaults(opts, env)
-	for _, f := range locate(opts, env, c.home) {
+	c.files = locate(opts, env, c.home)
+	for _, f := range c.files {
 		text, err := readFile(f.path)
 		if errors.Is(err, fs.ErrNotExist) && !f.must {
-			c.files = append(c.files, f)
 			continue
 		}
 		if err != nil {
 			return nil, f.unreadable(err)
 		}
-		f.read = true
-		c.files = append(c.files, f)
 		if err := c.merge(f.path, text); err != nil {
 			return nil, err
 		}
@@ -127,7 +125,7 @@ func Load(opts LoadOptions) (*Config, error) {
 			return nil, err
 		}
 	}
-	c.env = proxies(env)
+	c.proxies = proxies(env)
 	return c, nil
 }
 

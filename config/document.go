@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"iter"
 	"strings"
 	"unicode/utf8"
@@ -41,12 +42,16 @@ func parse(text string) (*document, error) {
 	doc := &document{lines: lines}
 	meta, err := toml.Decode(text, &doc.root)
 	if e := (toml.ParseError{}); errors.As(err, &e) {
-		return nil, &syntaxError{e.Position.Line, "not valid TOML: " + strings.TrimSuffix(e.Message, ".")}
+		return nil, &syntaxError{e.Position.Line, "not valid TOML: " + clipTo(200, strings.TrimSuffix(e.Message, "."))}
 	}
 	if err != nil {
-		return nil, &syntaxError{1, "not valid TOML: " + err.Error()}
+		return nil, &syntaxError{1, "not valid TOML: " + clipTo(200, err.Error())}
 	}
 	doc.names = meta.Keys()
+	if len(doc.names) != len(doc.lines) {
+		// FuzzKeyLines has found no such text. Better none than a wrong line.
+		return nil, &syntaxError{1, fmt.Sprintf("%d keys were read and %d found; please report this file", len(doc.names), len(doc.lines))}
+	}
 	return doc, nil
 }
 

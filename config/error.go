@@ -41,15 +41,19 @@ func show(raw any) string {
 			}
 		}
 		return clip(fmt.Sprintf("%q", raw))
-	case map[string]any, []map[string]any:
+	case map[string]any:
 		return "a table"
+	case []map[string]any:
+		return "a list of tables"
 	}
 	return clip(fmt.Sprint(raw))
 }
 
-// clip shortens what would make an error too long to read.
-func clip(s string) string {
-	const most = 80
+// clip shortens a key or a value that would make an error too long to read.
+func clip(s string) string { return clipTo(80, s) }
+
+// clipTo shortens s to most bytes.
+func clipTo(most int, s string) string {
 	if len(s) <= most {
 		return s
 	}

@@ -17,7 +17,6 @@ type source struct {
 	path string
 	from string // who named it: "default", "--config", "WAYBILL_CONFIG"
 	must bool   // it is an error for it not to exist
-	read bool   // it existed
 }
 
 // locate returns the files to read, in order.

@@ -128,6 +128,9 @@ func canonicalHost(s string) (string, error) {
 	bad := func(why string) (string, error) {
 		return "", fmt.Errorf("%s; write HOST or HOST:PORT, such as registry.example:5000 or [::1]:5000", why)
 	}
+	if strings.Contains(s, "://") {
+		return bad("a URL, not a host")
+	}
 	host, port := cutPort(s)
 	if port != "" {
 		n, err := strconv.ParseUint(port, 10, 16)
@@ -168,8 +171,6 @@ func checkHostName(s string) error {
 		return errors.New("no host")
 	case len(s) > 253:
 		return errors.New("longer than the 253 bytes of a host name")
-	case strings.Contains(s, "://"):
-		return errors.New("a URL, not a host")
 	case strings.Contains(s, "/"):
 		return errors.New("a host has no path")
 	}

@@ -63,7 +63,11 @@ func (c *Config) lookup(key toml.Key) (bound, error) {
 // asSection reports whether a key of a file is a section's header; an error
 // says that it has to be and isn't.
 func asSection(key toml.Key, raw any) (bool, error) {
+	_, table := raw.(map[string]any)
 	switch {
+	case key[0] == hostSection && len(key) > 2 && table:
+		name := clip(strings.Join(key[1:], "."))
+		return false, fmt.Errorf("a host's name is one part of a key; if %s is meant, write [%s]", name, toml.Key{hostSection, name})
 	case key[0] == hostSection && len(key) == 2:
 		if _, err := canonicalHost(key[1]); err != nil {
 			return false, err
@@ -71,7 +75,7 @@ func asSection(key toml.Key, raw any) (bool, error) {
 	case len(key) > 1 || !isSection(key[0]):
 		return false, nil
 	}
-	if _, ok := raw.(map[string]any); !ok {
+	if !table {
 		return false, fmt.Errorf("%s is not a table; write [%s] on a line of its own, and its keys below", show(raw), key)
 	}
 	return true, nil

@@ -131,6 +131,10 @@ func (v platform) set(raw any) bool {
 }
 
 func (v platform) parse(text string) bool {
+	if text == "" { // undoes what an earlier file says
+		*v.p = ""
+		return true
+	}
 	parts := strings.Split(text, "/")
 	if len(text) > 255 || len(parts) > 3 {
 		return false
@@ -146,7 +150,9 @@ func (v platform) parse(text string) bool {
 
 func (v platform) String() string { return *v.p }
 
-func (v platform) accepts() string { return "all or OS/ARCH[/VARIANT], such as linux/arm64" }
+func (v platform) accepts() string {
+	return `all, OS/ARCH[/VARIANT] such as linux/arm64, or "" for this machine's`
+}
 
 // notPlatform reports whether r can't be in the name of a platform.
 func notPlatform(r rune) bool {
@@ -214,9 +220,6 @@ func (v paths) accepts() string { return acceptsPath(v.home, "a list of absolute
 
 // setPath takes a path that must not depend on the working directory.
 func setPath(p *string, text, home string) bool {
-	if text == "~" {
-		text = "~/"
-	}
 	if rest, ok := strings.CutPrefix(text, "~/"); ok && filepath.IsAbs(home) {
 		text = filepath.Join(home, rest)
 	}
@@ -232,7 +235,7 @@ func setTypedPath(p *string, text, home string) bool {
 	if text == "" {
 		return false
 	}
-	if !strings.HasPrefix(text, "~/") && text != "~" {
+	if !strings.HasPrefix(text, "~/") {
 		abs, err := filepath.Abs(text)
 		if err != nil {
 			return false

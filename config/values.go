@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"iter"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/BurntSushi/toml"
@@ -27,59 +28,37 @@ const (
 	unreadable = "unreadable"
 )
 
-// inForce is what the environment says beside our own configuration.
-type inForce = Value
-
 // Values yields everything in force, in an order that doesn't change: every
 // key of ours, those of hosts where set, and then what can't be set here, with
 // keys
 //
-//	config-file.PATH              "present" or "absent": the files Load looked for
+//	config-file.PATH              "present" or "absent": the files [Load] looks for
 //	credential-file.PATH          the same of each of registry.credential-files
 //	certs-dir.PATH                the same of each of registry.certs
 //	proxy.http, proxy.https, proxy.none-for
 //	                              HTTP_PROXY, HTTPS_PROXY and NO_PROXY, without
 //	                              user information
 //
-// A file that is there but can't be looked at is "unreadable". Contents of
+// A file that is there but can't be read is "unreadable". The contents of
 // other tools' files are neither read nor shown.
 func (c *Config) Values() iter.Seq[Value] {
-	return func(yield func(Value) bool) {
-		for _, s := range settings {
-			if !yield(Value{s.key, s.bind(c).String(), c.From(s.key)}) {
-				return
-			}
-		}
-		for _, k := range c.sortedHostKeys() {
-			if !yield(Value{k.String(), hostFlag{c.hosts, k}.String(), c.From(k.String())}) {
-				return
-			}
-		}
-		for _, f := range c.files {
-			state := absent
-			if f.read {
-				state = present
-			}
-			if !yield(Value{toml.Key{"config-file", f.path}.String(), state, f.from}) {
-				return
-			}
-		}
-		for _, path := range c.Registry.CredentialFiles {
-			if !yield(Value{toml.Key{"credential-file", path}.String(), state(path), c.From("registry.credential-files")}) {
-				return
-			}
-		}
-		for _, path := range c.Registry.Certs {
-			if !yield(Value{toml.Key{"certs-dir", path}.String(), state(path), c.From("registry.certs")}) {
-				return
-			}
-		}
-		for _, v := range c.env {
-			if !yield(v) {
-				return
-			}
-		}
+	var all []Value
+	for _, s := range settings {
+		all = append(all, Value{s.key, s.bind(c).String(), c.From(s.key)})
 	}
+	for _, k := range c.sortedHostKeys() {
+		all = append(all, Value{k.String(), hostFlag{c.hosts, k}.String(), c.From(k.String())})
+	}
+	for _, f := range c.files {
+		all = append(all, Value{toml.Key{"config-file", f.path}.String(), state(f.path), f.from})
+	}
+	for _, path := range c.Registry.CredentialFiles {
+		all = append(all, Value{toml.Key{"credential-file", path}.String(), state(path), c.From("registry.credential-files")})
+	}
+	for _, path := range c.Registry.Certs {
+		all = append(all, Value{toml.Key{"certs-dir", path}.String(), state(path), c.From("registry.certs")})
+	}
+	return slices.Values(append(all, c.proxies...))
 }
 
 // state returns whether there is something at path that can be opened.
@@ -102,8 +81,8 @@ func state(path string) string {
 
 // proxies returns the proxies of the environment, in upper or else lower case,
 // as net/http and curl read them.
-func proxies(env func(string) string) []inForce {
-	var all []inForce
+func proxies(env func(string) string) []Value {
+	var all []Value
 	for _, p := range []struct{ key, variable string }{
 		{"proxy.http", "HTTP_PROXY"},
 		{"proxy.https", "HTTPS_PROXY"},
@@ -129,11 +108,10 @@ func withoutUser(proxy string) string {
 	if i < 0 {
 		return proxy
 	}
-	scheme, _, ok := strings.Cut(proxy[:i], "://")
-	if ok {
-		scheme += "://"
-	} else {
-		scheme = ""
+	for _, scheme := range []string{"http://", "https://", "socks5://", "socks5h://"} {
+		if strings.HasPrefix(strings.ToLower(proxy), scheme) {
+			return scheme + "xxxxx" + proxy[i:]
+		}
 	}
-	return scheme + "xxxxx" + proxy[i:]
+	return "xxxxx" + proxy[i:]
 }
