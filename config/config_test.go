@@ -296,6 +296,7 @@ func TestLoadBadText(t *testing.T) {
 		{"nothing like it", "[bundle]\nfrobnicate = 1", 2, "bundle.frobnicate: no such key; in [bundle] there are max-size"},
 		{"nothing like it at the top", "frobnicate = 1", 1,
 			`frobnicate: no such key; at the top there are store, platform, progress, [fetch], [ingest], [bundle], [registry], [host."HOST:PORT"]`},
+		{"dot in quotes", "\"fetch.parallel\" = 4", 1, `"fetch.parallel": no such key`},
 		{"below a key", "[fetch.parallel]\nx = 1", 1, "fetch.parallel: a table is not a whole number from 1 to 64"},
 		{"a key of a host", "[host.a]\nplain_http = true", 2, "host.a.plain_http: no such key; did you mean plain-http?"},
 		{"a top key as a host's", "[host.a]\nfrobnicate = true", 2, "host.a.frobnicate: no such key; in [host.a] there are plain-http, insecure, trusted"},
@@ -371,6 +372,25 @@ func checkLine(t *testing.T, err error, prefix, part string) {
 	}
 	if oneLine(line) != line || len(line) > 1000 {
 		t.Errorf("not one short line: %q", line)
+	}
+}
+
+func TestHomeUnknown(t *testing.T) {
+	file := newMachine(t).write(t, "config.toml", "store = '~/images'")
+	_, err := Load(LoadOptions{File: file, Env: func(string) string { return "" }})
+	if err == nil {
+		t.Fatal("no error")
+	}
+	checkLine(t, err, file+":1: store: ", "(there is no home directory for ~/)")
+}
+
+func TestDefaultFiles(t *testing.T) {
+	var got []string
+	for _, f := range locate(LoadOptions{}, func(string) string { return "" }, "/home/a") {
+		got = append(got, f.path)
+	}
+	if want := []string{"/etc/waybill/config.toml", "/home/a/.config/waybill/config.toml"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 

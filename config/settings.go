@@ -51,7 +51,7 @@ func (c *Config) lookup(key toml.Key) (bound, error) {
 	if key[0] == hostSection {
 		return c.lookupHost(key)
 	}
-	name := strings.Join(key, ".")
+	name := key.String() // with quotes: "fetch.parallel" in one part is another key
 	for _, s := range settings {
 		if s.key == name {
 			return bound{name, s.bind(c)}, nil

@@ -40,11 +40,7 @@ func parseBytes(text string) (int64, bool) {
 		return 0, false
 	}
 	n, ok := new(big.Rat).SetString(digits)
-	if !ok {
-		return 0, false
-	}
-	n.Mul(n, new(big.Rat).SetInt64(unit))
-	if !n.IsInt() || !n.Num().IsInt64() {
+	if !ok || !n.Mul(n, new(big.Rat).SetInt64(unit)).IsInt() || !n.Num().IsInt64() {
 		return 0, false
 	}
 	return n.Num().Int64(), true
@@ -65,12 +61,11 @@ func isDigits(s string) bool {
 // formatBytes returns n, which is positive, in the largest unit that shows it
 // exactly.
 func formatBytes(n int64) string {
-	for _, u := range byteUnits {
-		if n%u.bytes == 0 {
-			return strconv.FormatInt(n/u.bytes, 10) + u.name
-		}
+	i := 0
+	for n%byteUnits[i].bytes != 0 { // the last unit is one byte
+		i++
 	}
-	return strconv.FormatInt(n, 10)
+	return strconv.FormatInt(n/byteUnits[i].bytes, 10) + byteUnits[i].name
 }
 
 // parseDuration reads a duration as time.ParseDuration does, with days before

@@ -32,7 +32,7 @@ const (
 // key of ours, those of hosts where set, and then what can't be set here, with
 // keys
 //
-//	config-file.PATH              "present" or "absent": the files [Load] looks for
+//	config-file.PATH              "present" or "absent": the files Load looks for
 //	credential-file.PATH          the same of each of registry.credential-files
 //	certs-dir.PATH                the same of each of registry.certs
 //	proxy.http, proxy.https, proxy.none-for
@@ -80,7 +80,7 @@ func state(path string) string {
 }
 
 // proxies returns the proxies of the environment, in upper or else lower case,
-// as net/http and curl read them.
+// as golang.org/x/net/http/httpproxy reads them.
 func proxies(env func(string) string) []Value {
 	var all []Value
 	for _, p := range []struct{ key, variable string }{
