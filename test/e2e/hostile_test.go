@@ -53,16 +53,14 @@ type document map[string]any
 // TestHostileManifests pulls images whose documents are not what they should be.
 func TestHostileManifests(t *testing.T) {
 	good := smallImage(t)
-	config := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageConfig}
 	var m ocispec.Manifest
 	data, err := os.ReadFile(good.Path(good.desc.Digest))
 	if err != nil {
 		t.Fatal(err)
 	}
 	readJSON(t, data, &m)
-	config = m.Config
 	base := func() document {
-		return document{"schemaVersion": 2, "mediaType": ocispec.MediaTypeImageManifest, "config": config, "layers": m.Layers}
+		return document{"schemaVersion": 2, "mediaType": ocispec.MediaTypeImageManifest, "config": m.Config, "layers": m.Layers}
 	}
 	with := func(key string, value any) document {
 		d := base()
@@ -74,7 +72,7 @@ func TestHostileManifests(t *testing.T) {
 		change(&l)
 		return with("layers", []ocispec.Descriptor{l})
 	}
-	many := make([]ocispec.Descriptor, 50_000)
+	many := make([]ocispec.Descriptor, 100_001)
 	for n := range many {
 		many[n] = m.Layers[0]
 	}
@@ -155,7 +153,6 @@ func TestLyingRegistry(t *testing.T) {
 		fault faultserver.Fault
 	}{
 		"other content type":      {blob: func(b *faultserver.Blob) { b.MediaType = ocispec.MediaTypeImageIndex }},
-		"endless manifest":        {fault: faultserver.Fault{Body: faultserver.BodyEndless}},
 		"wrong manifest":          {fault: faultserver.Fault{Lie: &faultserver.Lie{Offset: -2, Length: 1}}},
 		"challenge without realm": {fault: faultserver.Fault{Status: 401, Challenge: `Bearer service="x"`}},
 		"realm in a private network": {fault: faultserver.Fault{Status: 401,
