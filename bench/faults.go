@@ -40,7 +40,7 @@ func faultsCase(ctx context.Context, b *bench) (table, error) {
 			s.SetFaults(faultserver.Fault{StallHeaders: true})
 			s.SetRate(1)
 		}},
-		{"lies (every answer from then on is wrong)", func(s *faultserver.Server) {
+		{"lies (every answer begun from then on is wrong)", func(s *faultserver.Server) {
 			s.SetFaults(faultserver.Fault{Lie: &faultserver.Lie{Seed: 1}})
 		}},
 	}

@@ -12,6 +12,7 @@ func registryCase(ctx context.Context, b *bench) (table, error) {
 	t := table{
 		title: "(a) One registry on the same machine",
 		about: "A docker-registry over plain HTTP. Each program pulls the image, verifies it and keeps it. " +
+			"Waybill and containerd sync what they keep to the disk before they end; the others leave that to the kernel. " +
 			"The plain read is one connection that reads, hashes and writes the layers one after the other, with no image tooling around it. " +
 			"Ratios are waybill's number divided by the row's: below 1 waybill is faster or leaner.",
 		header: []string{"", "wall s", "least–most", "waybill ÷ it", "CPU s", "waybill ÷ it", "peak MB"},
