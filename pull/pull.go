@@ -240,11 +240,7 @@ func (s *Session) resolve() (ocispec.Descriptor, error) {
 			known = ref.Descriptor
 		}
 	}
-	var resolver resolve.Resolver = s.p.Names
-	if s.req.Offline {
-		resolver = resolve.Store{Refs: s.p.Store}
-	}
-	r, err := resolver.Resolve(s.ctx, s.name, known)
+	r, err := s.ask(known)
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}
@@ -259,6 +255,27 @@ func (s *Session) resolve() (ocispec.Descriptor, error) {
 		return r.Descriptor, s.keep(r)
 	}
 	return r.Descriptor, nil
+}
+
+// ask has a resolver answer. Where the name holds a digest, an origin that is
+// down or misbehaves is no reason to fail as long as there are other sources.
+func (s *Session) ask(known ocispec.Descriptor) (resolve.Resolution, error) {
+	if s.req.Offline {
+		return resolve.Store{Refs: s.p.Store}.Resolve(s.ctx, s.name, known)
+	}
+	retry := resolve.Retry{Resolver: s.p.Names, Timeout: s.p.Fetch.FirstByte, Observe: func(err error, wait time.Duration) {
+		s.Warn("", fmt.Sprintf("asking again in %v: %v", wait, err))
+	}}
+	fallback := s.name.Digest != "" && len(s.req.From) > 0
+	if fallback {
+		retry.Attempts = 1
+	}
+	r, err := retry.Resolve(s.ctx, s.name, known)
+	if err != nil && fallback && s.ctx.Err() == nil {
+		s.Warn("", fmt.Sprintf("the origin doesn't give the manifest; asking the other sources: %v", err))
+		return resolve.Digests{}.Resolve(s.ctx, s.name, known)
+	}
+	return r, err
 }
 
 // keep puts a document that came with the answer into the store.

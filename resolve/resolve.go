@@ -70,16 +70,15 @@ type Registry struct {
 	Client Manifests
 }
 
-// Resolve implements [Resolver]. A name with a digest is what the digest says;
-// the registry is then not asked: it may be down, and any source may have the
-// content.
+// Resolve implements [Resolver]. A name with a digest means what the digest
+// says, whatever the tag beside it; the registry is then only asked for the
+// content, and not even for that where it is known.
 func (r Registry) Resolve(ctx context.Context, n name.Name, known ocispec.Descriptor) (Resolution, error) {
 	by := Testimony{Resolver: "registry", URI: "docker://" + n.Host + "/" + n.Repository, Time: time.Now()}
-	if n.Digest != "" {
-		by.Resolver, by.URI = "digest", n.String()
-		return digestOnly(n, known, by), nil
+	if n.Digest != "" && known.Digest == n.Digest {
+		return digestOnly(n, known), nil
 	}
-	if known.Digest != "" {
+	if n.Digest == "" && known.Digest != "" {
 		desc, err := r.Client.Head(ctx, n.Host, n.Repository, n.Tag)
 		if err == nil && desc.Digest == known.Digest {
 			return Resolution{Descriptor: known, By: by}, nil
@@ -89,7 +88,7 @@ func (r Registry) Resolve(ctx context.Context, n name.Name, known ocispec.Descri
 		}
 		// It moved, or the registry can't answer HEAD: read it.
 	}
-	desc, content, err := r.Client.Get(ctx, n.Host, n.Repository, n.Tag)
+	desc, content, err := r.Client.Get(ctx, n.Host, n.Repository, n.Reference())
 	if err != nil {
 		return Resolution{}, notFound(n, err)
 	}
@@ -97,7 +96,8 @@ func (r Registry) Resolve(ctx context.Context, n name.Name, known ocispec.Descri
 }
 
 // digestOnly answers with what the name itself says.
-func digestOnly(n name.Name, known ocispec.Descriptor, by Testimony) Resolution {
+func digestOnly(n name.Name, known ocispec.Descriptor) Resolution {
+	by := Testimony{Resolver: "digest", URI: n.String(), Time: time.Now()}
 	if known.Digest == n.Digest {
 		return Resolution{Descriptor: known, By: by}
 	}
@@ -115,9 +115,9 @@ func notFound(n name.Name, err error) error {
 // Digests resolves bare digests: they say all there is to say.
 type Digests struct{}
 
-// Resolve implements [Resolver].
+// Resolve implements [Resolver]. It asks nobody and never fails.
 func (Digests) Resolve(_ context.Context, n name.Name, known ocispec.Descriptor) (Resolution, error) {
-	return digestOnly(n, known, Testimony{Resolver: "digest", URI: n.String(), Time: time.Now()}), nil
+	return digestOnly(n, known), nil
 }
 
 // Finder finds images in local places; layout.Transport and archive.Transport

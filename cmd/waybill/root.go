@@ -11,7 +11,10 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/waybill-project/waybill/config"
+	"github.com/waybill-project/waybill/credentials"
 	"github.com/waybill-project/waybill/progress"
+	"github.com/waybill-project/waybill/transport/httpclient"
+	"github.com/waybill-project/waybill/transport/registry"
 )
 
 // version is set by the linker; see the Makefile.
@@ -145,7 +148,12 @@ func (a *app) configure(cmd *cobra.Command) error {
 
 // load reads the configuration files.
 func (a *app) load() error {
-	c, err := config.Load(config.LoadOptions{File: a.flags.config})
+	c, err := config.Load(config.LoadOptions{
+		File:            a.flags.config,
+		CredentialFiles: credentials.DefaultFiles(),
+		Certs:           httpclient.DefaultCertDirs(),
+		PlainHTTP:       registry.IsLoopback,
+	})
 	if err != nil {
 		return usageError{nil, err}
 	}

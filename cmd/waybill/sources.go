@@ -43,7 +43,7 @@ func (a *app) puller(st *store.Store, warn func(source, text string)) *pull.Pull
 		HTTP:        client,
 		Credentials: credentials.New(credentials.Options{Files: c.Registry.CredentialFiles, HelperTimeout: c.Registry.CredentialTimeout}),
 		PlainHTTP: func(host string) bool {
-			return named(a.flags.plainHTTP, host) || c.HostPlainHTTP(host) || registry.IsLoopback(host)
+			return named(a.flags.plainHTTP, host) || c.HostPlainHTTP(host)
 		},
 		Warn: func(host, text string) { warn("docker://"+host, text) },
 	})
@@ -89,15 +89,12 @@ func (f *imageFlags) add(cmd *cobra.Command) {
 // request makes a pull's request of the flags.
 func (a *app) request(cmd *cobra.Command, f *imageFlags) (pull.Request, error) {
 	req := pull.Request{Offline: a.flags.offline}
-	if f.platform == "" {
-		f.platform = a.config.Platform
-	}
-	if f.platform != "" {
-		p, err := image.ParsePlatform(f.platform)
+	if p := a.config.Platform; p != "" { // --platform is laid over it
+		filter, err := image.ParsePlatform(p)
 		if err != nil {
-			return req, usageError{cmd, err}
+			return req, usageError{cmd, fmt.Errorf("%s: %w", a.config.From("platform"), err)}
 		}
-		req.Platform = p
+		req.Platform = filter
 	}
 	for _, uri := range f.from {
 		l, err := locate.From(uri, "--from")
