@@ -27,15 +27,18 @@ type claim struct {
 	cancel   context.CancelFunc
 	pos, end int64 // what it still owes; end shrinks when a part is stolen
 	asked    int64 // end as it was asked of the source
-	copies   int   // how often it was duplicated
+	copies   int   // how many claims to the same bytes there are beside it
+	of       *claim
 	cause    error // why it was cancelled
 
 	sent    time.Time // when the source was asked
 	last    time.Time // when bytes last came, or it was asked
 	began   time.Time // when the first byte came; zero before
 	got     int64
-	reading bool // false while it is opened ahead of need
-	ahead   bool // another goroutine opens it
+	skipped int64 // bytes read on the way to pos, where the body is a whole blob
+	reading bool  // false while it is opened ahead of need
+	ahead   bool  // another goroutine opens it
+	window  bool  // its body is a whole blob and goes on after it
 
 	body   io.ReadCloser
 	err    error
@@ -130,11 +133,18 @@ func (t *transfer) drop(c *claim) {
 	}
 	delete(t.claims, c)
 	c.cancel()
+	if c.of != nil {
+		c.of.copies--
+	}
 	for _, r := range t.need.within(c.pos, c.end) {
 		t.unclaimed.add(r.start, r.end)
 	}
-	for o := range t.claims { // a duplicate may still be at it
-		t.unclaimed.remove(o.pos, o.end)
+	for o := range t.claims {
+		t.unclaimed.remove(o.pos, o.end) // a duplicate may still be at it
+		if o.of == c {
+			o.of = nil
+			o.copies--
+		}
 	}
 	t.work.Broadcast()
 }
@@ -147,15 +157,23 @@ func (c *claim) withdraw(cause error) {
 	}
 }
 
+// release leaves the claim nothing to bring. Its body is ended, unless it is to
+// go on to other ranges.
+func (c *claim) release() {
+	c.end = c.pos
+	if !c.window {
+		c.withdraw(errTaken)
+	}
+}
+
 // speed estimates at which rate the claim's bytes come in now; 0 when it stands
 // still.
 func (c *claim) speed(now time.Time) float64 {
 	if c.began.IsZero() {
-		rate, latency := c.lane.m.src.speed()
-		if c.sent.IsZero() || now.Sub(c.sent) < 4*latency+50*time.Millisecond {
-			return rate
+		if c.late(now) {
+			return 0
 		}
-		return 0
+		return c.expected()
 	}
 	r := c.lane.meter.rate(now)
 	if quiet := now.Sub(c.last); quiet > 200*time.Millisecond {
@@ -165,16 +183,31 @@ func (c *claim) speed(now time.Time) float64 {
 	return r
 }
 
+// expected is the rate known of the claim's connection, or of others to its
+// source; 0 when there were none.
+func (c *claim) expected() float64 {
+	if c.lane.rate > 0 {
+		return c.lane.rate
+	}
+	rate, _ := c.lane.m.src.speed()
+	return rate
+}
+
+// late reports whether the first byte should have come by now.
+func (c *claim) late(now time.Time) bool {
+	return c.began.IsZero() && c.reading && !c.sent.IsZero() && now.Sub(c.sent) > hedgeAfter(c.lane.m)
+}
+
 // steal finds work for an idle lane among what others still owe: the back part
 // of the claim that would be finished last, cut so that both finish together;
-// all of it where it stands still; or, where cutting doesn't pay, a second try
-// at the same bytes. t.mu is held; nil when nothing is worth it.
+// all of it where it stands still; or, where cutting doesn't pay or nobody can
+// tell how it will do, a second try at the same bytes. t.mu is held; nil when
+// nothing is worth it.
 func (t *transfer) steal(l *lane, now time.Time) *claim {
-	mine, latency := l.rate, time.Duration(0)
-	if r, lat := l.m.src.speed(); mine == 0 {
-		mine, latency = r, lat
-	} else {
-		latency = lat
+	rate, latency := l.m.src.speed()
+	mine := l.rate
+	if mine == 0 {
+		mine = rate
 	}
 	if mine == 0 {
 		mine = float64(chunkMin) // unknown: be modest
@@ -182,7 +215,7 @@ func (t *transfer) steal(l *lane, now time.Time) *claim {
 	var victim *claim
 	var worst float64
 	for c := range t.claims {
-		if c.lane == l || !t.mayTake(l.m, c) {
+		if c.lane == l || !t.mayTake(l.m, c) || c.began.IsZero() && !t.mayPrecede(l.m, c, now) {
 			continue
 		}
 		if eta := float64(c.end-c.pos) / max(c.speed(now), 1); victim == nil || eta > worst {
@@ -192,17 +225,19 @@ func (t *transfer) steal(l *lane, now time.Time) *claim {
 	if victim == nil {
 		return nil
 	}
-	left, theirs := float64(victim.end-victim.pos), victim.speed(now)
+	theirs := victim.speed(now)
+	if victim.began.IsZero() && theirs == 0 {
+		return t.double(l, victim)
+	}
+	left := float64(victim.end - victim.pos)
 	if worst <= 2*latency.Seconds()+left/mine*0.1+0.02 {
 		return nil // it will be done before we have begun
 	}
 	share := int64(mine * (left - theirs*latency.Seconds()) / (theirs + mine))
 	switch {
 	case victim.end-victim.pos-share < stealMin/4 && share > 0: // it hardly moves
-		start := victim.pos
-		end := victim.end
-		victim.end = start
-		victim.withdraw(errTaken)
+		start, end := victim.pos, victim.end
+		victim.release()
 		t.stolen(l, victim, start, end)
 		return t.newClaim(l, start, end)
 	case share >= stealMin:
@@ -211,13 +246,29 @@ func (t *transfer) steal(l *lane, now time.Time) *claim {
 		t.stolen(l, victim, start, end)
 		return t.newClaim(l, start, end)
 	case victim.copies == 0 && worst > 2*(latency.Seconds()+left/mine)+0.05:
-		victim.copies++
-		c := t.newClaim(l, victim.pos, victim.end)
-		c.copies = 1
-		t.stolen(l, victim, c.pos, c.end)
-		return c
+		return t.double(l, victim)
 	}
 	return nil
+}
+
+// mayPrecede reports whether m may take from a claim that has not begun: one of
+// a source whose rate is known is cut like any other; the first claims of an
+// unknown one are tried elsewhere too, once, when they are late.
+func (t *transfer) mayPrecede(m *member, c *claim, now time.Time) bool {
+	if c.late(now) {
+		return c.copies == 0 && c.lane.m != m
+	}
+	return c.expected() > 0
+}
+
+// double claims the same bytes once more. t.mu is held.
+func (t *transfer) double(l *lane, victim *claim) *claim {
+	c := t.newClaim(l, victim.pos, victim.end)
+	c.of = victim
+	c.copies++
+	victim.copies++
+	t.stolen(l, victim, c.pos, c.end)
+	return c
 }
 
 // mayTake reports whether m may bring what c still owes.
@@ -230,6 +281,6 @@ func (t *transfer) mayTake(m *member, c *claim) bool {
 
 func (t *transfer) stolen(l *lane, victim *claim, start, end int64) {
 	if victim.lane.m != l.m {
-		t.e.event(EventStolen, t.desc.Digest, l.m.src, "bytes %d-%d from %s", start, end-1, victim.lane.m.src.shown())
+		t.say(EventStolen, l.m.src, "bytes %d-%d from %s", start, end-1, victim.lane.m.src.key)
 	}
 }

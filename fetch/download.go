@@ -25,14 +25,17 @@ var errExhausted = errors.New("no source is left for it")
 // returns.
 func (t *transfer) download(p plan) error {
 	t.mu.Lock()
-	t.plan, t.over = p, false
+	t.plan, t.over, t.lastBytes = p, false, time.Now()
 	t.unclaimed = append(spans(nil), t.need...)
 	t.mu.Unlock()
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
+	var over bool
 	var err error
-	for over := false; !over; {
-		if over, err = t.control(time.Now()); over {
+	for {
+		over, err = t.control(time.Now())
+		t.tell()
+		if over {
 			break
 		}
 		select {
@@ -91,10 +94,23 @@ func (t *transfer) control(now time.Time) (over bool, err error) {
 	if !useful && !later && len(t.claims) == 0 && t.writing == 0 {
 		return true, errExhausted
 	}
+	if len(ready) == 0 && len(t.claims) == 0 || now.Sub(t.lastBytes) > patience {
+		t.recall(now)
+	}
 	t.watch(now, ready)
 	t.adapt(now, ready)
 	t.work.Broadcast() // idle lanes look again for something to steal
 	return false, nil
+}
+
+// recall ends the rest of sources that were too slow, now that nobody else
+// brings anything. t.mu is held.
+func (t *transfer) recall(now time.Time) {
+	for _, m := range t.members {
+		if t.allowed(m) {
+			m.src.recall(now)
+		}
+	}
 }
 
 // workFor reports whether a new lane of m would find something to do. t.mu is
@@ -112,26 +128,45 @@ func (t *transfer) workFor(m *member) bool {
 }
 
 // watch takes claims away from connections that stand still or crawl. With
-// other sources at hand that is soon; a source that is the only one gets the
+// other sources that work at hand that is soon; else a source gets the
 // configured patience. t.mu is held.
 func (t *transfer) watch(now time.Time, ready []*member) {
+	working := map[*member]bool{}
+	for _, m := range ready {
+		if m.working && t.allowed(m) {
+			working[m] = true
+		}
+	}
+	// The fastest connection, and the fastest of another member than its.
+	var first *member
+	var best, next float64
 	for c := range t.claims {
-		if !c.reading || c.sent.IsZero() || c.cause != nil {
+		switch r := c.lane.meter.rate(now); {
+		case r > best:
+			if first != c.lane.m {
+				next = best
+			}
+			first, best = c.lane.m, r
+		case r > next && first != c.lane.m:
+			next = r
+		}
+	}
+	for c := range t.claims {
+		switch {
+		case c.cause != nil:
+			continue
+		case c.pos < c.end && !t.need.overlaps(c.pos, c.end):
+			c.release() // others were quicker
+			continue
+		case !c.reading || c.sent.IsZero():
 			continue
 		}
-		others := false
-		best := 0.0
-		for _, m := range ready {
-			if m != c.lane.m && t.allowed(m) {
-				others = true
-			}
+		others := len(working) > 1 || len(working) == 1 && !working[c.lane.m]
+		fastest := best
+		if first == c.lane.m {
+			fastest = next
 		}
-		for o := range t.claims {
-			if o.lane.m != c.lane.m {
-				best = max(best, o.lane.meter.rate(now))
-			}
-		}
-		if verdict := t.tooSlow(c, now, others, best); verdict != nil {
+		if verdict := t.tooSlow(c, now, others, fastest); verdict != nil {
 			c.withdraw(verdict)
 		}
 	}
@@ -156,7 +191,7 @@ func (t *transfer) tooSlow(c *claim, now time.Time, others bool, best float64) e
 		return stalled(quiet)
 	case age > slowAfter && others && best > 0 && rate < slowShare*best && !c.began.IsZero():
 		return &slowError{fmt.Sprintf("slow: %s beside others at %s", humanRate(rate), humanRate(best)), slowRest}
-	case age > minRateWindow && !others && float64(c.got)/age.Seconds() < float64(t.e.opts.MinRate):
+	case age > minRateWindow && !others && float64(c.got+c.skipped)/age.Seconds() < float64(t.e.opts.MinRate):
 		return fmt.Errorf("slower than %d B/s for %.0f s", t.e.opts.MinRate, age.Seconds())
 	}
 	return nil
@@ -168,6 +203,13 @@ type trial struct {
 	base  float64   // total bytes/s before
 	next  time.Time // not before
 	wait  time.Duration
+}
+
+// fail ends the experiment, and puts the next one off.
+func (tr *trial) fail(now time.Time) {
+	tr.began = time.Time{}
+	tr.wait = max(trialPause, 2*tr.wait)
+	tr.next = now.Add(tr.wait)
 }
 
 const (
@@ -200,12 +242,11 @@ func (t *transfer) adapt(now time.Time, ready []*member) {
 		if total >= tr.base*trialGain {
 			tr.wait = 0
 			tr.next = now
-			t.e.event(EventConnections, t.desc.Digest, m.src, "%d connections: %s instead of %s", m.width, humanRate(total), humanRate(tr.base))
+			t.say(EventConnections, m.src, "%d connections: %s instead of %s", m.width, humanRate(total), humanRate(tr.base))
 			continue
 		}
 		m.width--
-		tr.wait = max(trialPause, 2*tr.wait)
-		tr.next = now.Add(tr.wait)
+		tr.fail(now)
 		t.retireOne(m)
 	}
 	left := float64(t.unclaimed.size())

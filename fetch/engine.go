@@ -2,7 +2,6 @@ package fetch
 
 import (
 	"context"
-	"fmt"
 	"iter"
 	"slices"
 	"sync"
@@ -22,7 +21,8 @@ type Options struct {
 	// Store keeps partials and takes what was verified.
 	Store *store.Store
 	// Observe, when set, is told what happens. It is called from many
-	// goroutines and must be quick.
+	// goroutines and must be quick. An event may come a moment after another
+	// that it happened before; its Time is right.
 	Observe func(Event)
 
 	// MaxConnections bounds the connections to one source for one blob.
@@ -65,9 +65,16 @@ type Engine struct {
 	opts Options
 
 	mu        sync.Mutex
-	transfers map[digest.Digest]*transfer
+	transfers map[blobKey]*transfer
 	sources   map[string]*source
 	order     []*source // in the order they became known
+}
+
+// blobKey says what a transfer is of. Descriptors that differ in size are brought
+// in apart: at most one of them is right, and it must not suffer for the other.
+type blobKey struct {
+	digest digest.Digest
+	size   int64
 }
 
 // New returns an engine.
@@ -75,7 +82,7 @@ func New(opts Options) *Engine {
 	opts.setDefaults()
 	return &Engine{
 		opts:      opts,
-		transfers: map[digest.Digest]*transfer{},
+		transfers: map[blobKey]*transfer{},
 		sources:   map[string]*source{},
 	}
 }
@@ -135,28 +142,28 @@ func (e *Engine) Fetch(ctx context.Context, desc ocispec.Descriptor, routes Rout
 func (e *Engine) Start(ctx context.Context, desc ocispec.Descriptor, routes Routes) *Task {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	t := e.transfers[desc.Digest]
-	if t != nil && t.desc.Size != desc.Size && t.desc.Size >= 0 && desc.Size >= 0 {
-		return failedTask(ctx, fmt.Errorf("blob %s: described with %d bytes here and %d bytes elsewhere", desc.Digest, desc.Size, t.desc.Size))
-	}
-	if t == nil || !t.join() {
+	key := blobKey{desc.Digest, desc.Size}
+	t := e.transfers[key]
+	if t == nil || !t.join(routes) {
 		t = newTransfer(e, desc, context.WithoutCancel(ctx))
-		e.transfers[desc.Digest] = t
+		t.join(routes)
+		e.transfers[key] = t
 		go func() {
 			t.run()
 			e.mu.Lock()
-			if e.transfers[desc.Digest] == t {
-				delete(e.transfers, desc.Digest)
+			defer e.mu.Unlock()
+			if e.transfers[key] == t {
+				delete(e.transfers, key)
 			}
-			e.mu.Unlock()
 		}()
 	}
-	t.locate(routes)
 	return newTask(ctx, t)
 }
 
-// source returns what is known of the route's source.
+// source returns what is known of the source of that key. Passwords are left
+// out of keys, which are shown and written to disk.
 func (e *Engine) source(key, origin string) *source {
+	key = transport.Redact(key)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s := e.sources[key]
@@ -191,9 +198,5 @@ type Progress struct {
 }
 
 func (e *Engine) event(typ EventType, d digest.Digest, src *source, format string, args ...any) {
-	ev := Event{Time: time.Now(), Type: typ, Digest: d, Detail: fmt.Sprintf(format, args...)}
-	if src != nil {
-		ev.Source = src.key
-	}
-	e.opts.Observe(ev)
+	e.opts.Observe(newEvent(typ, d, src, format, args...))
 }

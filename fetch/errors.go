@@ -26,7 +26,7 @@ var (
 
 // SourceError is what one source answered.
 type SourceError struct {
-	URI string
+	URI string // the source's, without any password
 	Err error
 }
 

@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -31,6 +32,14 @@ type Event struct {
 	Time   time.Time
 	Type   EventType
 	Digest digest.Digest
-	Source string // the source's URI; empty when it is about the blob
+	Source string // the source's URI, without any password; empty when it is about the blob
 	Detail string // one line for people
+}
+
+func newEvent(typ EventType, d digest.Digest, src *source, format string, args ...any) Event {
+	ev := Event{Time: time.Now(), Type: typ, Digest: d, Detail: fmt.Sprintf(format, args...)}
+	if src != nil {
+		ev.Source = src.key
+	}
+	return ev
 }

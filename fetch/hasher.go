@@ -195,12 +195,3 @@ func (h *hasher) end() {
 	}
 	h.hot = nil
 }
-
-// idle waits until the hasher has caught up with the prefix.
-func (h *hasher) idle() {
-	h.t.mu.Lock()
-	defer h.t.mu.Unlock()
-	for h.hashed < h.t.prefix && h.err == nil && h.t.ctx.Err() == nil {
-		h.t.data.Wait()
-	}
-}

@@ -1,7 +1,6 @@
 package fetch
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -44,28 +43,28 @@ func (t *transfer) startLane(m *member) {
 	m.lanes++
 	if !m.asked {
 		m.asked = true
-		t.e.event(EventAsked, t.desc.Digest, m.src, "")
+		t.say(EventAsked, m.src, "")
 	}
 	l := &lane{t: t, m: m}
-	t.laneCount++
 	t.lanes.Add(1)
 	go func() {
 		defer t.lanes.Done()
 		l.run()
 		t.mu.Lock()
 		m.lanes--
-		t.laneCount--
 		t.mu.Unlock()
 		signal(t.kick)
 	}()
 }
 
 func (l *lane) run() {
-	for {
+	for pass := 0; ; {
 		if l.m.src.isWholeOnly() {
-			if !l.stream() {
+			l.abandonAhead()
+			if !l.stream(pass) {
 				return
 			}
+			pass++
 			continue
 		}
 		c := l.next()
@@ -140,14 +139,14 @@ func (l *lane) open(c *claim) {
 // openAhead claims and opens the lane's next chunk when the present one will
 // be through in about the time that takes.
 func (l *lane) openAhead(c *claim) {
-	if l.m.src.isWholeOnly() {
+	if c.window || l.m.src.isWholeOnly() {
 		return // the body it reads goes on by itself
 	}
 	t := l.t
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	_, latency := l.m.src.speed()
-	if l.ahead != nil || l.retire || t.over || float64(c.end-c.pos) > l.rate*1.5*latency.Seconds() {
+	if l.ahead != nil || l.m.serial || l.retire || t.over || float64(c.end-c.pos) > l.rate*1.5*latency.Seconds() {
 		return
 	}
 	if l.ahead = t.take(l, 0); l.ahead != nil {
@@ -253,6 +252,7 @@ func (l *lane) deliver(c *claim, buf *[]byte, n int) (*[]byte, error) {
 	if c.began.IsZero() {
 		c.began = now
 	}
+	l.m.working, t.lastBytes = true, now
 	l.meter.add(int64(n), now)
 	if d := now.Sub(c.sent).Seconds(); d > 0.02 || c.got >= chunkMin {
 		l.rate = float64(c.got) / max(d, 1e-6)
@@ -377,15 +377,15 @@ func (l *lane) settle(c *claim, err error) bool {
 	}
 	t.drop(c)
 	t.mu.Unlock()
-	if c.got >= chunkMin {
-		l.m.src.finished(c.got, took)
+	if n := c.got + c.skipped; n >= chunkMin {
+		l.m.src.finished(n, took)
 	}
-	return l.judge(err, c.got)
+	return l.judge(c, err)
 }
 
-// judge tells the source's record, and the observer, how it did. It reports
-// whether the lane goes on.
-func (l *lane) judge(err error, got int64) bool {
+// judge tells the source's record, and the observer, how a claim ended. It
+// reports whether the lane goes on.
+func (l *lane) judge(c *claim, err error) bool {
 	t, src := l.t, l.m.src
 	if t.ctx.Err() != nil {
 		l.abandonAhead()
@@ -398,20 +398,22 @@ func (l *lane) judge(err error, got int64) bool {
 	if errors.Is(err, errTaken) {
 		return true
 	}
-	if errors.Is(err, context.Canceled) {
-		l.abandonAhead()
-		return false
+	if goOn, ok := l.tooMany(c, err); ok {
+		if !goOn {
+			l.abandonAhead()
+		}
+		return goOn
 	}
 	var slow *slowError
 	if errors.As(err, &slow) {
-		src.demote(slow.Error(), slow.rest, time.Now())
+		src.rest(slow.Error(), slow.rest, time.Now())
 		t.e.event(EventDemoted, t.desc.Digest, src, "%s", slow.Error())
 		l.remember(slow, false)
 		l.abandonAhead()
 		return false
 	}
 	whole := src.isWholeOnly()
-	gone := src.failed(err, got, time.Now())
+	gone := src.failed(err, c.got, time.Now())
 	l.remember(err, gone)
 	switch {
 	case gone:
@@ -427,10 +429,39 @@ func (l *lane) judge(err error, got int64) bool {
 	return false
 }
 
+// tooMany recognises a source that refuses a request because it is answering
+// others: it is asked for fewer at a time, which is not held against it. ok is
+// false when that is not so.
+func (l *lane) tooMany(c *claim, err error) (goOn, ok bool) {
+	if c.got > 0 || !errors.Is(err, transport.ErrThrottled) && !errors.Is(err, transport.ErrTemporary) {
+		return false, false
+	}
+	t, m := l.t, l.m
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if c.ahead && !m.serial {
+		m.serial = true
+		return true, true
+	}
+	at := 0
+	for o := range t.claims {
+		if o.lane.m == m && !o.began.IsZero() && o.cause == nil && time.Since(o.last) < time.Second {
+			at++
+		}
+	}
+	if at == 0 || m.width <= at {
+		return false, false
+	}
+	m.width = at
+	m.trial.fail(time.Now())
+	t.say(EventConnections, m.src, "%d connections: it refuses more (%s)", at, reasonOf(err))
+	return false, true
+}
+
 func (l *lane) remember(err error, gone bool) {
 	l.t.mu.Lock()
 	defer l.t.mu.Unlock()
-	l.m.last = err
+	l.m.last, l.m.working = err, false
 	if gone {
 		l.m.gone = true
 		for c := range l.t.claims { // its other connections needn't try

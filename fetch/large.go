@@ -2,7 +2,6 @@ package fetch
 
 import (
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/waybill-project/waybill/store"
@@ -24,28 +23,43 @@ func (t *transfer) large() (*Result, error) {
 		return nil, err
 	}
 	if err := t.resume(ing); err != nil {
-		ing.Close()
-		return nil, err
+		return nil, letGo(ing, err)
 	}
 	t.hash.start(t)
 	stop := t.checkpoints()
 	err = t.complete()
 	stop()
 	t.hash.end()
-	switch {
-	case err == nil:
-		if err := ing.Commit(); err != nil {
-			ing.Close()
-			return nil, err
-		}
-	case t.condemned:
-		// Nothing on disk can be told from a lie: keep none of it.
-		return nil, errors.Join(err, ing.Discard())
-	default:
-		return nil, errors.Join(err, ing.Close())
+	if local := t.localFault(); local != nil {
+		err = local // whatever came of it elsewhere, and also when nothing did
+	}
+	if err != nil {
+		return nil, letGo(ing, err)
+	}
+	if err := ing.Commit(); err != nil {
+		return nil, err
 	}
 	t.e.event(EventVerified, d, nil, "%d bytes", t.size)
 	return t.outcome(), nil
+}
+
+// letGo ends an ingest that failed with err. The disk space of one that holds
+// nothing is given back at once.
+func letGo(ing *store.Ingest, err error) error {
+	end := ing.Close
+	if len(ing.Extents()) == 0 {
+		end = ing.Discard
+	}
+	if endErr := end(); endErr != nil {
+		return errors.Join(err, endErr)
+	}
+	return err
+}
+
+func (t *transfer) localFault() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.local
 }
 
 // resume takes up what an earlier fetch left, and makes sure of the space for
@@ -58,14 +72,18 @@ func (t *transfer) resume(ing *store.Ingest) error {
 	defer t.mu.Unlock()
 	t.ingest = ing
 	t.need.add(0, t.size)
+	past := map[string]*source{}
 	for _, x := range ing.Extents() {
-		t.have.set(served{span{x.Offset, x.Offset + x.Length}, t.e.source(x.Source, "resumed"), true})
+		if past[x.Source] == nil {
+			past[x.Source] = &source{key: x.Source, past: true}
+		}
+		t.have.set(served{span{x.Offset, x.Offset + x.Length}, past[x.Source], true})
 		t.need.remove(x.Offset, x.Offset+x.Length)
 		t.resumed += x.Length
 	}
 	t.extendPrefix()
 	if t.resumed > 0 {
-		t.e.event(EventResumed, t.desc.Digest, nil, "%d of %d bytes were here", t.resumed, t.size)
+		t.say(EventResumed, nil, "%d of %d bytes were here", t.resumed, t.size)
 	}
 	return nil
 }
@@ -118,9 +136,7 @@ func (t *transfer) complete() error {
 		return nil
 	}
 	t.e.event(EventMismatch, t.desc.Digest, nil, "the bytes have digest %s; looking for who sent wrong ones", sum)
-	err = t.mend()
-	t.condemned = errors.Is(err, ErrVerification)
-	return err
+	return t.mend()
 }
 
 // outcome tells who served what in this fetch.
@@ -136,48 +152,4 @@ func (t *transfer) outcome() *Result {
 		r.Served = append(r.Served, Served{e.by.key, e.start, e.len()})
 	}
 	return r
-}
-
-// sizeUnknown asks the sources how large the blob is and tries the sizes they
-// name, the one most of them name first. A manifest or index, which is small,
-// is read without asking.
-func (t *transfer) sizeUnknown() (*Result, error) {
-	sizes, err := t.askSizes()
-	if err != nil {
-		return nil, err
-	}
-	for i, n := range sizes {
-		t.mu.Lock()
-		t.size = n
-		t.mu.Unlock()
-		if i > 0 {
-			t.e.event(EventFailed, t.desc.Digest, nil, "trying it as a blob of %d bytes", n)
-		}
-		var r *Result
-		if n == 0 {
-			r, err = t.embedded()
-		} else {
-			r, err = t.sizeKnown()
-		}
-		if err == nil || t.ctx.Err() != nil {
-			return r, err
-		}
-		t.forgive()
-	}
-	if err == nil {
-		err = fmt.Errorf("blob %s: no source says how large it is; give its size", t.desc.Digest)
-	}
-	return nil, err
-}
-
-// forgive lets members that were dropped for a size the blob may not have try
-// again with another.
-func (t *transfer) forgive() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, m := range t.members {
-		m.gone = false
-	}
-	t.have, t.need, t.prefix, t.resumed, t.hash = nil, nil, 0, 0, hasher{}
-	t.ingest, t.repair = nil, nil
 }

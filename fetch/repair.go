@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-
-	"github.com/waybill-project/waybill/transport"
 )
 
 // All bytes of a blob are on disk and its digest is wrong: somebody lied, and
@@ -33,6 +31,10 @@ import (
 // A source whose bytes make up the whole blob, with the wrong digest, is proven
 // to lie; when the digest is right, so is everyone who ever sent bytes that
 // differ from it. Nobody is condemned by a vote: votes only choose the order.
+//
+// What an earlier fetch left on disk stands for a source of its own, past, that
+// can't be asked: wrong bytes there may be the disk's fault and prove nothing
+// against whoever once sent them.
 
 // errProven ends the search: every source at hand is proven to lie.
 var errProven = errors.New("every source is proven wrong")
@@ -110,6 +112,9 @@ func (r *repair) search() error {
 		return err
 	}
 	r.accuse()
+	if err := r.forget(); err != nil {
+		return err
+	}
 	return t.failure()
 }
 
@@ -141,13 +146,13 @@ func (r *repair) verdict() (bool, error) {
 	t.mu.Lock()
 	var proven []*source
 	for src, v := range r.vouched {
-		if v.covers(0, t.size) {
+		if v.covers(0, t.size) && !src.past {
 			proven = append(proven, src)
 		}
 	}
 	t.mu.Unlock()
 	for _, src := range proven {
-		t.convict(src, fmt.Sprintf("sent wrong bytes: with all %d of them from it blob %s has digest %s%s",
+		t.disprove(src, fmt.Sprintf("sent wrong bytes: with all %d of them from it blob %s has digest %s%s",
 			t.size, t.desc.Digest, sum, r.firstAgainst(src)))
 	}
 	if len(r.suspects()) == 0 {
@@ -295,17 +300,19 @@ func (r *repair) vouch(src *source, p span) {
 // differ enters that src sent other bytes than those on disk, which are about
 // to be replaced. t.mu is held.
 func (r *repair) differ(src *source, p span, was, is []byte) {
-	first, _ := firstDifference(was, is)
-	d := difference{at: p, first: p.start + first, new: src, oldD: sha256.Sum256(was), newD: sha256.Sum256(is)}
 	for s, v := range r.vouched {
-		if s == src || !v.overlaps(p.start, p.end) {
+		if s == src {
 			continue
 		}
-		if v.covers(p.start, p.end) {
-			d.old = s
-			r.note(d)
+		for _, at := range v.within(p.start, p.end) {
+			was, is := was[at.start-p.start:at.end-p.start], is[at.start-p.start:at.end-p.start]
+			first, differs := firstDifference(was, is)
+			if !differs {
+				continue
+			}
+			r.note(difference{at: at, first: at.start + first, old: s, new: src, oldD: sha256.Sum256(was), newD: sha256.Sum256(is)})
+			v.remove(at.start, at.end)
 		}
-		v.remove(p.start, p.end)
 		r.vouched[s] = v
 	}
 	r.vouch(src, p)
@@ -341,7 +348,11 @@ func (r *repair) convict() {
 		}
 		truth := sha256.Sum256(b)
 		reason := fmt.Sprintf("sent wrong bytes: blob %s, first in bytes %d-%d", t.desc.Digest, d.first, d.at.end-1)
-		if d.oldD != truth {
+		switch {
+		case d.oldD == truth:
+		case d.old.past:
+			t.e.event(EventMismatch, t.desc.Digest, nil, "what an earlier fetch left was wrong in bytes %d-%d", d.first, d.at.end-1)
+		default:
 			t.convict(d.old, reason)
 		}
 		if d.newD != truth {
@@ -350,8 +361,8 @@ func (r *repair) convict() {
 	}
 }
 
-// accuse names everyone who sent any of it, when all that could be tried gave a
-// wrong digest: no byte of theirs could be told from a lie.
+// accuse says of everyone who sent any of it where it first differs from what
+// others sent, when all that could be tried gave a wrong digest.
 func (r *repair) accuse() {
 	t := r.t
 	t.mu.Lock()
@@ -359,13 +370,50 @@ func (r *repair) accuse() {
 	t.mu.Unlock()
 	for _, m := range members {
 		diff := r.firstAgainst(m.src)
-		switch {
-		case m.src.isQuarantined():
+		if m.src.isQuarantined() {
 			m.src.amend(diff)
-		case len(r.vouched[m.src]) > 0 || diff != "":
-			t.convict(m.src, fmt.Sprintf("could not be told from a liar: no mix of what the sources sent has the digest of blob %s%s", t.desc.Digest, diff))
+			continue
+		}
+		t.mu.Lock()
+		if m.last == nil && len(r.vouched[m.src]) > 0 {
+			m.last = fmt.Errorf("sent bytes that could not be told from a lie%s", diff)
+		}
+		t.mu.Unlock()
+	}
+}
+
+// forget drops from the partial what nobody but liars vouches for: all of it,
+// where only they sent any.
+func (r *repair) forget() error {
+	t := r.t
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var kept spans
+	liars, others := 0, 0
+	for _, m := range t.members {
+		switch v := r.vouched[m.src]; {
+		case m.lied:
+			liars++
+		case len(v) > 0:
+			others++
+			kept = kept.union(v)
 		}
 	}
+	if liars == 0 {
+		return nil
+	}
+	for src, v := range r.vouched {
+		if src.past && others > 0 {
+			kept = kept.union(v)
+		}
+	}
+	for _, s := range (spans{{0, t.size}}).minus(kept) {
+		if err := t.ingest.Forget(s.start, s.len()); err != nil {
+			return err
+		}
+		t.have.clear(s.start, s.end)
+	}
+	return nil
 }
 
 // firstAgainst describes the first range in which src differs from another.
@@ -383,5 +431,9 @@ func (r *repair) firstAgainst(src *source) string {
 	if other == src {
 		other = best.new
 	}
-	return fmt.Sprintf("; it first differs from %s in bytes %d-%d", transport.Redact(other.key), best.first, best.at.end-1)
+	name := other.key
+	if other.past {
+		name = "what an earlier fetch left"
+	}
+	return fmt.Sprintf("; it first differs from %s in bytes %d-%d", name, best.first, best.at.end-1)
 }

@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"context"
 	"io"
-	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/waybill-project/waybill/transport"
@@ -24,9 +24,18 @@ type sampled struct {
 	at     span
 	server *source
 	step   span // the range this sample speaks for
-	asked  bool // somebody could be asked
 	differ bool
 }
+
+// witness is a member that is asked for samples.
+type witness struct {
+	*member
+	gate   chan struct{} // a place for each request it may answer at a time
+	failed atomic.Int32
+}
+
+// sampleFailures is how many requests a witness may fail before it is left out.
+const sampleFailures = 2
 
 // sample compares a few bytes of every step of the blob with what another
 // source has, and returns the steps in doubt: those with a difference and
@@ -34,18 +43,15 @@ type sampled struct {
 func (r *repair) sample() (spans, error) {
 	t := r.t
 	places := r.places()
-	gates := map[*member]chan struct{}{}
-	members := r.witnesses()
-	for _, m := range members {
-		gates[m] = make(chan struct{}, sampleConns)
-	}
+	witnesses := r.witnesses()
+	var turn atomic.Int64
 	var wg sync.WaitGroup
-	for i := range places {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			r.compare(&places[i], members, i, gates)
-		}()
+	for range len(witnesses) * sampleConns {
+		wg.Go(func() {
+			for i := turn.Add(1) - 1; i < int64(len(places)) && t.ctx.Err() == nil; i = turn.Add(1) - 1 {
+				r.compare(&places[i], witnesses, int(i))
+			}
+		})
 	}
 	wg.Wait()
 	if err := t.ctx.Err(); err != nil {
@@ -104,38 +110,47 @@ func (r *repair) places() []sampled {
 }
 
 // witnesses returns the members that can be asked for small ranges.
-func (r *repair) witnesses() []*member {
+func (r *repair) witnesses() []*witness {
 	ready, _ := r.t.candidates(time.Now())
-	return slices.DeleteFunc(ready, func(m *member) bool { return m.src.isWholeOnly() })
+	var out []*witness
+	for _, m := range ready {
+		if !m.src.isWholeOnly() {
+			out = append(out, &witness{member: m, gate: make(chan struct{}, sampleConns)})
+		}
+	}
+	return out
 }
 
 // compare asks another source than the place's server for its bytes and, where
 // they differ, a third one who is right.
-func (r *repair) compare(p *sampled, members []*member, turn int, gates map[*member]chan struct{}) {
+func (r *repair) compare(p *sampled, witnesses []*witness, turn int) {
 	t := r.t
 	mine := make([]byte, p.at.len())
 	if _, err := t.ingest.ReadAt(mine, p.at.start); err != nil {
-		return
+		return // what can't be read back shows when it is hashed
 	}
 	var votes []vote
-	for k := range members {
-		m := members[(turn+k)%len(members)]
-		if m.src == p.server || len(votes) == 2 || len(votes) == 1 && !p.differ {
+	for k := range witnesses {
+		w := witnesses[(turn+k)%len(witnesses)]
+		if w.src == p.server || len(votes) == 2 || len(votes) == 1 && !p.differ {
 			continue
 		}
-		gate := gates[m]
-		gate <- struct{}{}
-		b, err := t.readRange(m, p.at)
-		<-gate
+		w.gate <- struct{}{}
+		var b []byte
+		err := errExhausted
+		if w.failed.Load() < sampleFailures {
+			b, err = t.readRange(w.member, p.at)
+		}
+		<-w.gate
 		if err != nil {
+			w.failed.Add(1)
 			continue
 		}
-		p.asked = true
 		same := bytes.Equal(b, mine)
 		if len(votes) == 0 && !same {
 			p.differ = true
 		}
-		votes = append(votes, vote{m.src, same, b})
+		votes = append(votes, vote{w.src, same, b})
 	}
 	if len(votes) < 2 || !p.differ {
 		return

@@ -1,111 +1,146 @@
 package fetch
 
 import (
+	"cmp"
 	"context"
-	"sort"
-	"sync"
+	"errors"
+	"maps"
+	"slices"
 	"time"
 
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/waybill-project/waybill/transport"
 )
 
+// sizeUnknown asks the sources how large the blob is and tries the sizes they
+// name, the one most of them name first.
+func (t *transfer) sizeUnknown() (*Result, error) {
+	sizes, err := t.askSizes()
+	for i, n := range sizes {
+		if i > 0 {
+			t.reset()
+			t.forgive()
+			t.e.event(EventFailed, t.desc.Digest, nil, "%v; trying it as a blob of %d bytes", err, n)
+		}
+		t.mu.Lock()
+		t.size = n
+		t.mu.Unlock()
+		var r *Result
+		if r, err = t.sizeKnown(); err == nil || t.ctx.Err() != nil {
+			return r, err
+		}
+	}
+	return nil, err
+}
+
+// forgive lets members that were dropped for a size the blob may not have try
+// again with another.
+func (t *transfer) forgive() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, m := range t.members {
+		m.gone = false
+	}
+}
+
+// sizeAnswer is what one source said of the blob's size.
+type sizeAnswer struct {
+	m    *member
+	size int64 // -1 when it can't say
+	err  error
+}
+
 // askSizes asks all sources for the blob's size and returns the answers, those
-// most sources agree on first. A source that can't say counts for none.
+// most sources agree on first. Once there is one, the others are not waited for
+// long.
 func (t *transfer) askSizes() ([]int64, error) {
-	sizer, ok := t.e.opts.Transport.(transport.Sizer)
-	if !ok {
-		sizer = noSizer{}
-	}
-	ctx, cancel := context.WithTimeout(t.ctx, t.e.opts.FirstByte)
+	ctx, cancel := context.WithCancel(t.ctx)
 	defer cancel()
-	var (
-		mu     sync.Mutex
-		votes  = map[int64]int{}
-		wg     sync.WaitGroup
-		asked  = map[*member]bool{}
-		agreed = make(chan struct{}, 1)
-	)
-	ask := func(m *member) {
-		defer wg.Done()
-		n, err := sizer.Size(ctx, m.route, t.desc)
-		if err != nil {
-			if ctx.Err() == nil {
-				t.noteSizeError(m, err)
-			}
-			return
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		if n >= 0 {
-			votes[n]++
-			signal(agreed)
-		}
-	}
+	answers := make(chan sizeAnswer)
+	asked, busy := map[*member]bool{}, 0
+	votes := map[int64]int{}
+	enough := time.NewTimer(t.e.opts.FirstByte)
+	defer enough.Stop()
+	again := time.NewTicker(tick)
+	defer again.Stop()
+asking:
 	for {
 		ready, later := t.candidates(time.Now())
 		for _, m := range ready {
 			if !asked[m] {
 				asked[m] = true
-				wg.Add(1)
-				go ask(m)
+				busy++
+				go t.askSize(ctx, m, answers)
 			}
 		}
-		if !later {
+		if busy == 0 && !later {
 			break
 		}
 		select {
-		case <-t.news:
-			continue
-		case <-time.After(tick):
-			continue
+		case a := <-answers:
+			busy--
+			if t.weighSize(a) {
+				votes[a.size]++
+				if len(votes) == 1 && votes[a.size] == 1 {
+					enough.Reset(patience)
+				}
+			} else if a.err != nil {
+				delete(asked, a.m) // unless it is gone, it is asked again
+			}
+		case <-enough.C:
+			break asking
 		case <-ctx.Done():
-		}
-		break
-	}
-	// A source that never answers must not hold up the others for long.
-	all := make(chan struct{})
-	go func() { wg.Wait(); close(all) }()
-	select {
-	case <-all:
-	case <-agreed:
-		select {
-		case <-all:
-		case <-time.After(patience):
+			break asking
+		case <-again.C:
+		case <-t.news:
 		}
 	}
 	cancel()
-	<-all
+	for range busy {
+		<-answers
+	}
 	if err := t.ctx.Err(); err != nil {
 		return nil, err
 	}
-	sizes := make([]int64, 0, len(votes))
-	for n := range votes {
-		sizes = append(sizes, n)
-	}
-	sort.Slice(sizes, func(i, j int) bool {
-		if votes[sizes[i]] != votes[sizes[j]] {
-			return votes[sizes[i]] > votes[sizes[j]]
-		}
-		return sizes[i] < sizes[j]
-	})
-	if len(sizes) == 0 {
+	if len(votes) == 0 {
 		return nil, t.failure()
 	}
-	return sizes, nil
+	return byVotes(votes), nil
 }
 
-func (t *transfer) noteSizeError(m *member, err error) {
-	gone := m.src.failed(err, 0, time.Now())
+// byVotes returns the sizes, those with the most votes first, of equals the
+// smallest, which costs the least to find wrong.
+func byVotes(votes map[int64]int) []int64 {
+	return slices.SortedFunc(maps.Keys(votes), func(a, b int64) int {
+		return cmp.Or(cmp.Compare(votes[b], votes[a]), cmp.Compare(a, b))
+	})
+}
+
+func (t *transfer) askSize(ctx context.Context, m *member, answers chan<- sizeAnswer) {
+	a := sizeAnswer{m: m, size: -1}
+	if sizer, ok := t.e.opts.Transport.(transport.Sizer); ok {
+		a.size, a.err = sizer.Size(ctx, m.route, t.desc)
+	}
+	answers <- a
+}
+
+// weighSize reports whether an answer names a size the blob may have.
+func (t *transfer) weighSize(a sizeAnswer) bool {
+	switch {
+	case a.err == nil && a.size > 0:
+		return true
+	case a.err != nil:
+	case a.size < 0:
+		t.mu.Lock()
+		a.m.last = errors.New("doesn't say how large the blob is; give its size")
+		t.mu.Unlock()
+		return false
+	default:
+		a.err = transport.Errorf(transport.ErrPermanent, a.m.route.URI, "says the blob is empty, which its digest denies")
+	}
+	gone := a.m.src.failed(a.err, 0, time.Now())
 	t.mu.Lock()
-	m.last, m.gone = err, m.gone || gone
+	a.m.last, a.m.gone = a.err, a.m.gone || gone
 	t.mu.Unlock()
-	t.e.event(EventFailed, t.desc.Digest, m.src, "%s", reasonOf(err))
-}
-
-// noSizer stands in for a transport that can't tell sizes.
-type noSizer struct{}
-
-func (noSizer) Size(_ context.Context, r transport.Route, _ ocispec.Descriptor) (int64, error) {
-	return 0, transport.Errorf(transport.ErrPermanent, r.URI, "can't say how large a blob is")
+	t.e.event(EventFailed, t.desc.Digest, a.m.src, "%s", reasonOf(a.err))
+	return false
 }

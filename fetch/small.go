@@ -26,8 +26,9 @@ type answer struct {
 	m       *member
 	content []byte
 	err     error
-	took    time.Duration
 }
+
+var errQuiet = errors.New("sent nothing for too long")
 
 // small asks the best source for the whole blob, and the next one beside it
 // when that takes longer than it usually does or fails. Each answer is
@@ -120,10 +121,17 @@ func hedgeAfter(m *member) time.Duration {
 	return max(hedgeMin, 3*latency)
 }
 
-// askWhole reads the whole blob from m into memory.
+// askWhole reads the whole blob from m into memory, for as long as its bytes
+// keep coming.
 func (t *transfer) askWhole(ctx context.Context, m *member, answers chan<- answer) {
-	ctx, cancel := context.WithTimeoutCause(ctx, t.e.opts.FirstByte, errNoAnswer)
+	opts := &t.e.opts
+	most := minRateWindow + time.Duration(float64(t.size)/float64(opts.MinRate)*float64(time.Second))
+	ctx, cancel := context.WithTimeoutCause(ctx, most, fmt.Errorf("slower than %d B/s", opts.MinRate))
 	defer cancel()
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	quiet := time.AfterFunc(opts.FirstByte, func() { end(errQuiet) })
+	defer quiet.Stop()
 	t.mu.Lock()
 	first := !m.asked
 	m.asked = true
@@ -131,17 +139,15 @@ func (t *transfer) askWhole(ctx context.Context, m *member, answers chan<- answe
 	if first {
 		t.e.event(EventAsked, t.desc.Digest, m.src, "")
 	}
-	start := time.Now()
-	content, err := t.readWhole(ctx, m)
-	if err != nil && errors.Is(context.Cause(ctx), errNoAnswer) {
-		err = transport.Errorf(transport.ErrTemporary, m.route.URI, "no whole answer in %v", t.e.opts.FirstByte)
+	content, err := t.readWhole(ctx, m, func() { quiet.Reset(opts.Stall) })
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		err = transport.Errorf(transport.ErrTemporary, m.route.URI, "%w", cause)
 	}
-	answers <- answer{m, content, err, time.Since(start)}
+	answers <- answer{m, content, err}
 }
 
-var errNoAnswer = errors.New("no answer in time")
-
-func (t *transfer) readWhole(ctx context.Context, m *member) ([]byte, error) {
+// readWhole reads the whole blob from m, calling progress whenever bytes come.
+func (t *transfer) readWhole(ctx context.Context, m *member, progress func()) ([]byte, error) {
 	desc := t.desc
 	desc.Size = t.size
 	start := time.Now()
@@ -155,13 +161,20 @@ func (t *transfer) readWhole(ctx context.Context, m *member) ([]byte, error) {
 	defer body.Close()
 	m.src.opened(time.Since(start))
 	content := make([]byte, t.size)
-	n, err := io.ReadFull(body, content)
-	m.src.read(n, time.Now())
-	switch {
-	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
-		return nil, transport.Errorf(transport.ErrTemporary, m.route.URI, "the body ended early, %d bytes short", t.size-int64(n))
-	case err != nil:
-		return nil, err
+	for n := 0; n < len(content); {
+		k, err := body.Read(content[n:])
+		n += k
+		if k > 0 {
+			m.src.read(k, time.Now())
+			progress()
+		}
+		switch {
+		case n == len(content) || err == nil:
+		case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+			return nil, transport.Errorf(transport.ErrTemporary, m.route.URI, "the body ended early, %d bytes short", len(content)-n)
+		default:
+			return nil, err
+		}
 	}
 	return content, expectEOF(body)
 }
@@ -206,7 +219,7 @@ func (t *transfer) weigh(a answer, wrong *[]answer) (*Result, error) {
 // convictAnswer quarantines who sent a whole blob with another digest.
 func (t *transfer) convictAnswer(a answer, sum digest.Digest) {
 	reason := fmt.Sprintf("sent wrong bytes: all %d of blob %s have digest %s", t.size, t.desc.Digest, sum)
-	t.convict(a.m.src, reason)
+	t.disprove(a.m.src, reason)
 }
 
 // tellApart adds to why liars were quarantined where each first differs from
@@ -225,9 +238,26 @@ func tellApart(wrong []answer) {
 func tellDifference(a, b answer) bool {
 	off, ok := firstDifference(a.content, b.content)
 	if ok {
-		a.m.src.amend(fmt.Sprintf("; it first differs from %s in bytes %d-%d", b.m.src.shown(), off, len(a.content)-1))
+		a.m.src.amend(fmt.Sprintf("; it first differs from %s in bytes %d-%d", b.m.src.key, off, len(a.content)-1))
 	}
 	return ok
+}
+
+// disprove drops src for sending a whole blob of another digest, and convicts
+// it, unless the size is only what some source said: then that may be the lie.
+func (t *transfer) disprove(src *source, reason string) {
+	if t.desc.Size >= 0 {
+		t.convict(src, reason)
+		return
+	}
+	t.mu.Lock()
+	for _, m := range t.members {
+		if m.src == src {
+			m.gone, m.lied, m.last = true, true, errors.New(reason)
+		}
+	}
+	t.mu.Unlock()
+	t.e.event(EventGone, t.desc.Digest, src, "%s", reason)
 }
 
 // convict quarantines src for what it sent of this blob. It is not asked for

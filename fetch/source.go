@@ -28,8 +28,9 @@ const (
 // life. It is shared by the transfers and guarded by its own mutex, which is
 // never held while another is taken.
 type source struct {
-	key    string
+	key    string // without any password
 	origin string
+	past   bool // it stands for what an earlier fetch left of it on this disk
 
 	mu          sync.Mutex
 	wholeOnly   bool          // answers ranges with whole blobs
@@ -39,6 +40,7 @@ type source struct {
 	demoted     bool          // was set aside at least once and has not served since
 	failures    int           // consecutive, without progress between them
 	notBefore   time.Time     // back-off: not asked until then
+	resting     bool          // the back-off is for being slow, and ends when nobody else is at hand
 	latency     time.Duration // smoothed time to the first byte
 	rate        float64       // smoothed bytes/s of one connection
 	meter       meter         // bytes/s over all its connections
@@ -111,6 +113,7 @@ func (s *source) progressed() {
 const (
 	backoffFirst  = 100 * time.Millisecond
 	backoffMax    = 5 * time.Second
+	backoffForget = time.Minute     // after so long without a failure they count anew
 	failuresMax   = 6               // then the source is given up for the blob
 	throttleMax   = 2 * time.Minute // a longer Retry-After is as good as gone
 	throttleGuess = time.Second     // 429 without Retry-After
@@ -122,51 +125,67 @@ const (
 func (s *source) failed(err error, progress int64, now time.Time) (gone bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.reason = reasonOf(err)
-	var te *transport.Error
-	errors.As(err, &te)
 	switch {
+	case s.quarantined || s.refused:
+		return true // and the reason stays what it is
 	case errors.Is(err, transport.ErrNotFound):
-		s.reason = ""
-		return true
-	case errors.Is(err, transport.ErrUnauthorized), errors.Is(err, transport.ErrRefused):
-		s.refused = true
 		return true
 	case errors.Is(err, transport.ErrRangeUnsupported):
 		s.wholeOnly = true
-		s.reason = ""
 		return false
+	}
+	s.reason = reasonOf(err)
+	switch {
+	case errors.Is(err, transport.ErrUnauthorized), errors.Is(err, transport.ErrRefused):
+		// Object stores answer 403 for what isn't there, so one that has
+		// served something is only left alone for this blob.
+		s.refused, s.demoted = s.received == 0, s.received > 0
+		return true
 	case errors.Is(err, transport.ErrPermanent):
 		s.demoted = true
 		return true
-	case errors.Is(err, transport.ErrThrottled):
-		wait := throttleGuess << min(s.failures, 6)
-		if te != nil && te.RetryAfter > 0 {
-			wait = te.RetryAfter
-		}
-		s.failures++
-		s.demoted = true
-		s.notBefore = now.Add(min(wait, throttleMax))
-		return wait > throttleMax || s.failures > failuresMax
 	}
-	// Temporary, or of a kind nobody told us: worth asking again.
-	if progress >= progressMin {
+	// Throttled, temporary, or of a kind nobody told us: worth asking again.
+	if progress >= progressMin || now.Sub(s.notBefore) > backoffForget {
 		s.failures = 0
 	}
-	s.failures++
-	s.demoted = true
-	wait := min(backoffMax, backoffFirst<<min(s.failures-1, 10))
-	s.notBefore = now.Add(wait)
-	return s.failures >= failuresMax
+	wait, most := min(backoffMax, backoffFirst<<min(s.failures, 10)), time.Duration(math.MaxInt64)
+	if errors.Is(err, transport.ErrThrottled) {
+		wait, most = throttleGuess<<min(s.failures, 6), throttleMax
+		var te *transport.Error
+		if errors.As(err, &te) && te.RetryAfter > 0 {
+			wait = te.RetryAfter
+		}
+	}
+	if s.demoted = true; !now.Before(s.notBefore) {
+		s.failures++ // connections that fail together count once
+	}
+	if until := now.Add(min(wait, most)); until.After(s.notBefore) {
+		s.notBefore, s.resting = until, false
+	}
+	return wait > most || s.failures >= failuresMax
 }
 
-// demote sets the source aside for d.
-func (s *source) demote(reason string, d time.Duration, now time.Time) {
+// rest sets the source aside for d, for being slow.
+func (s *source) rest(reason string, d time.Duration, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.quarantined || s.refused {
+		return
+	}
 	s.demoted = true
 	s.reason = reason
 	s.notBefore = now.Add(d)
+	s.resting = true
+}
+
+// recall ends a rest early: a slow source is better than none.
+func (s *source) recall(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.resting {
+		s.resting, s.notBefore = false, now
+	}
 }
 
 // quarantine marks the source as a proven liar. It reports whether that is news.
@@ -321,6 +340,3 @@ func humanRate(r float64) string {
 	}
 	return fmt.Sprintf("%.3g %s", r, units[i])
 }
-
-// shown is the source's name fit for messages.
-func (s *source) shown() string { return transport.Redact(s.key) }

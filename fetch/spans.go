@@ -158,26 +158,3 @@ func (l *ledger) clear(start, end int64) {
 	}
 	*l = slices.Replace(v, i, j, rest[:n]...)
 }
-
-// within returns the entries inside [start, end), cut to it.
-func (l ledger) within(start, end int64) ledger {
-	var out ledger
-	for i := l.search(start); i < len(l) && l[i].start < end; i++ {
-		e := l[i]
-		e.start, e.end = max(e.start, start), min(e.end, end)
-		out = append(out, e)
-	}
-	return out
-}
-
-// prefix returns how many bytes from the beginning are on disk without a gap.
-func (l ledger) prefix() int64 {
-	var n int64
-	for _, e := range l {
-		if e.start != n {
-			break
-		}
-		n = e.end
-	}
-	return n
-}

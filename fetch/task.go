@@ -12,7 +12,6 @@ import (
 type Task struct {
 	t    *transfer
 	ctx  context.Context
-	err  error // the task never began
 	once sync.Once
 	stop func() bool
 }
@@ -23,19 +22,12 @@ func newTask(ctx context.Context, t *transfer) *Task {
 	return k
 }
 
-func failedTask(ctx context.Context, err error) *Task {
-	return &Task{ctx: ctx, err: err, stop: func() bool { return true }}
-}
-
 func (k *Task) leave() { k.once.Do(k.t.leave) }
 
 // Wait blocks until the blob is in the store, or can't be had, or the context
 // given to Start ends. In the last case, where no other caller wants the blob,
 // it returns after everything fetched so far was put on disk.
 func (k *Task) Wait() (*Result, error) {
-	if k.err != nil {
-		return nil, k.err
-	}
 	select {
 	case <-k.t.done:
 	case <-k.ctx.Done():
@@ -51,29 +43,14 @@ func (k *Task) Wait() (*Result, error) {
 }
 
 // Progress returns how far the blob has come, also after the fetch has ended.
-func (k *Task) Progress() Progress {
-	if k.err != nil {
-		return Progress{Size: -1}
-	}
-	return k.t.report()
-}
+func (k *Task) Progress() Progress { return k.t.report() }
 
 // Reader returns a reader of the blob from its beginning that follows the
 // fetch: it yields bytes as soon as all before them have arrived, and io.EOF
 // only once the whole was verified. Bytes are handed out before they are
 // verified; when some turn out wrong, the reader fails with [ErrRewound].
 // Where the blob can't be had it fails with Wait's error. Close it.
-func (k *Task) Reader() io.ReadCloser {
-	if k.err != nil {
-		return &failedReader{k.err}
-	}
-	return k.t.newReader(k.ctx)
-}
-
-type failedReader struct{ err error }
-
-func (r *failedReader) Read([]byte) (int, error) { return 0, r.err }
-func (r *failedReader) Close() error             { return nil }
+func (k *Task) Reader() io.ReadCloser { return k.t.newReader(k.ctx) }
 
 // reader follows a transfer's contiguous prefix.
 type reader struct {

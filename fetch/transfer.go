@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,6 +36,10 @@ type transfer struct {
 	members  []*member
 	locErrs  []error
 	news     chan struct{} // a member joined, or a locator ended
+	dataLied *SourceError  // what was wrong with the content in the descriptor
+
+	// Events that happened under mu, which no observer is called with.
+	untold []Event
 
 	// The bytes. need ⊇ unclaimed; have and need never overlap, and what is
 	// in neither is being written.
@@ -51,16 +55,15 @@ type transfer struct {
 	readers   map[*reader]struct{}
 	resumed   int64
 	finished  bool
+	lastBytes time.Time // when any came from anybody
 
 	// The download under way.
 	plan      plan
 	over      bool // lanes are to end
 	lanes     sync.WaitGroup
-	laneCount int
 	kick      chan struct{} // the controller is to look at once
 	repairing bool
 	repair    *repair
-	condemned bool // no byte on disk can be told from a lie
 }
 
 // member is a source in its role for one blob.
@@ -68,13 +71,17 @@ type member struct {
 	src   *source
 	route transport.Route
 
+	met   bool  // candidates has looked at it
 	gone  bool  // not to be asked again for this blob
 	lied  bool  // convicted over this blob
 	last  error // the last failure
 	asked bool
-	lanes int   // connections in use
-	width int   // connections allowed
-	trial trial // whether one more connection helps
+
+	working bool  // it brought bytes, and has not failed since
+	serial  bool  // it refuses a request while it answers another
+	lanes   int   // connections in use
+	width   int   // connections allowed
+	trial   trial // whether one more connection helps
 }
 
 func newTransfer(e *Engine, desc ocispec.Descriptor, ctx context.Context) *transfer {
@@ -82,21 +89,26 @@ func newTransfer(e *Engine, desc ocispec.Descriptor, ctx context.Context) *trans
 		e: e, desc: desc, size: desc.Size,
 		done: make(chan struct{}), news: make(chan struct{}, 1), kick: make(chan struct{}, 1),
 		claims: map[*claim]struct{}{}, readers: map[*reader]struct{}{},
-		interest: 1,
+		over: true,
 	}
 	t.ctx, t.cancel = context.WithCancel(ctx)
 	t.work, t.data = sync.NewCond(&t.mu), sync.NewCond(&t.mu)
 	return t
 }
 
-// join adds a caller's interest; false if the transfer is past joining.
-func (t *transfer) join() bool {
+// join adds a caller's interest, and the routes it knows of; false if the
+// transfer is past joining.
+func (t *transfer) join(routes Routes) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.left || t.finished {
 		return false
 	}
 	t.interest++
+	if routes != nil {
+		t.locating++
+		go t.locate(routes)
+	}
 	return true
 }
 
@@ -119,27 +131,16 @@ func (t *transfer) abandoned() bool {
 
 // locate takes in a locator's routes as it yields them.
 func (t *transfer) locate(routes Routes) {
-	if routes == nil {
-		return
+	for r, err := range routes {
+		if t.ctx.Err() != nil {
+			break
+		}
+		t.addRoute(r, err)
 	}
 	t.mu.Lock()
-	t.locating++
+	t.locating--
 	t.mu.Unlock()
-	go func() {
-		next, stop := iter.Pull2(routes)
-		defer stop()
-		for t.ctx.Err() == nil {
-			r, err, ok := next()
-			if !ok {
-				break
-			}
-			t.addRoute(r, err)
-		}
-		t.mu.Lock()
-		t.locating--
-		t.mu.Unlock()
-		signal(t.news)
-	}()
+	signal(t.news)
 }
 
 func (t *transfer) addRoute(r transport.Route, err error) {
@@ -170,26 +171,79 @@ func signal(ch chan struct{}) {
 	}
 }
 
+// say enters an event while t.mu is held. It is told with the next tell: an
+// observer may hold a lock of its own that somebody else holds who asks for
+// the transfer's progress.
+func (t *transfer) say(typ EventType, src *source, format string, args ...any) {
+	t.untold = append(t.untold, newEvent(typ, t.desc.Digest, src, format, args...))
+}
+
+// tell passes on what was said.
+func (t *transfer) tell() {
+	t.mu.Lock()
+	events := t.untold
+	t.untold = nil
+	t.mu.Unlock()
+	for _, ev := range events {
+		t.e.opts.Observe(ev)
+	}
+}
+
 // run brings the blob in and publishes the outcome.
 func (t *transfer) run() {
-	result, err := t.bring()
-	if err != nil && t.ctx.Err() != nil && t.abandoned() {
-		err = context.Canceled
+	for {
+		result, err := t.bring()
+		t.tell()
+		if t.end(result, err) {
+			break
+		}
+		t.reset()
 	}
+	t.cancel()
+	close(t.done)
+}
+
+// end enters the outcome. It reports false when it isn't final, because the
+// blob can't be had and somebody joined meanwhile who knows another source.
+func (t *transfer) end(result *Result, err error) bool {
 	if err == nil {
 		for _, s := range result.Served {
 			t.e.source(s.Source, "").keep(s.Length)
 		}
 	}
 	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err != nil && t.left {
+		err = context.Canceled
+	}
+	if t.ctx.Err() == nil && errors.As(err, new(*Error)) && t.unmet() {
+		return false
+	}
 	t.result, t.err, t.finished = result, err, true
 	if result != nil {
 		t.size = result.Size
 	}
 	t.data.Broadcast()
-	t.mu.Unlock()
-	t.cancel()
-	close(t.done)
+	return true
+}
+
+// unmet reports whether there is, or may come, a source that nobody has looked
+// at. t.mu is held.
+func (t *transfer) unmet() bool {
+	return t.locating > 0 || slices.ContainsFunc(t.members, func(m *member) bool { return !m.met })
+}
+
+// reset makes everything as it was before the first byte. No lane is left.
+func (t *transfer) reset() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for r := range t.readers {
+		r.rewound = r.rewound || r.seen > 0
+	}
+	t.size = t.desc.Size
+	t.have, t.need, t.prefix, t.resumed, t.hash = nil, nil, 0, 0, hasher{}
+	t.ingest, t.repair, t.plan = nil, nil, plan{}
+	t.data.Broadcast()
 }
 
 func (t *transfer) bring() (*Result, error) {
@@ -202,8 +256,8 @@ func (t *transfer) bring() (*Result, error) {
 	} else if !errors.Is(err, store.ErrNotFound) {
 		return nil, err
 	}
-	if t.desc.Size == 0 || len(t.desc.Data) > 0 && t.desc.Size == int64(len(t.desc.Data)) {
-		return t.embedded()
+	if r, err := t.embedded(); r != nil || err != nil {
+		return r, err
 	}
 	t.e.event(EventStarted, d, nil, "")
 	if t.desc.Size < 0 {
@@ -230,25 +284,35 @@ func (t *transfer) cached(n int64) (*Result, error) {
 }
 
 // embedded takes the content from the descriptor (image-spec, descriptor.md,
-// "data") or, for an empty blob, from nowhere; no source is asked. Data that
-// doesn't match the digest counts as one more source that lied.
+// "data") or, for an empty blob, from nowhere; no source is asked. It returns
+// neither a result nor an error when the content isn't there. Data that doesn't
+// match the digest counts as one more source that lied.
 func (t *transfer) embedded() (*Result, error) {
-	d := t.desc.Digest
-	if sum := sumOf(d, t.desc.Data); sum != d {
-		err := SourceError{"data:", fmt.Errorf("the descriptor's data has digest %s", sum)}
-		if t.desc.Size == 0 {
-			return nil, &Error{Kind: ErrVerification, Digest: d, Sources: []SourceError{err}}
-		}
-		t.locErrs = append(t.locErrs, err)
-		return t.sizeKnown()
+	d, content := t.desc.Digest, t.desc.Data
+	if t.desc.Size == 0 {
+		content = nil
+	} else if t.desc.Size > 0 && t.desc.Size != int64(len(content)) {
+		return nil, nil
 	}
-	if err := t.e.opts.Store.Put(d, t.desc.Data); err != nil {
+	if sum := sumOf(d, content); sum != d {
+		lie := SourceError{"data:", fmt.Errorf("the %d bytes in the descriptor have digest %s", len(content), sum)}
+		if t.desc.Size == 0 {
+			return nil, &Error{Kind: ErrVerification, Digest: d, Sources: []SourceError{lie}}
+		}
+		if len(content) > 0 {
+			t.mu.Lock()
+			t.dataLied = &lie
+			t.mu.Unlock()
+		}
+		return nil, nil
+	}
+	if err := t.e.opts.Store.Put(d, content); err != nil {
 		return nil, err
 	}
 	t.e.event(EventVerified, d, nil, "embedded in the descriptor")
-	r := &Result{Digest: d, Size: t.desc.Size}
-	if t.desc.Size > 0 {
-		r.Served = []Served{{Source: "data:", Length: t.desc.Size}}
+	r := &Result{Digest: d, Size: int64(len(content))}
+	if r.Size > 0 {
+		r.Served = []Served{{Source: "data:", Length: r.Size}}
 	}
 	return r, nil
 }
@@ -278,7 +342,9 @@ func (t *transfer) failure() error {
 		switch {
 		case m.lied:
 			lied++
-			err = errors.New(reason)
+			if quarantined {
+				err = errors.New(reason)
+			}
 		case quarantined:
 			liar++
 			err = errors.New("not asked: it " + reason)
@@ -292,17 +358,15 @@ func (t *transfer) failure() error {
 		default:
 			other++
 		}
-		e.Sources = append(e.Sources, SourceError{m.route.SourceKey(), err})
+		e.Sources = append(e.Sources, SourceError{m.src.key, err})
+	}
+	if t.dataLied != nil {
+		lied++
+		e.Sources = append(e.Sources, *t.dataLied)
 	}
 	for _, err := range t.locErrs {
-		var se SourceError
-		if errors.As(err, &se) {
-			lied++
-		} else {
-			other++
-			se = SourceError{"locator", err}
-		}
-		e.Sources = append(e.Sources, se)
+		other++
+		e.Sources = append(e.Sources, SourceError{"locator", err})
 	}
 	switch {
 	case lied > 0:
@@ -333,6 +397,7 @@ func (t *transfer) candidates(now time.Time) (ready []*member, later bool) {
 	defer t.mu.Unlock()
 	later = t.locating > 0
 	for _, m := range t.members {
+		m.met = true
 		if !t.allowed(m) {
 			continue
 		}
