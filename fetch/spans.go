@@ -60,7 +60,7 @@ func (s *spans) remove(start, end int64) {
 // within returns the parts of the set inside [start, end).
 func (s spans) within(start, end int64) spans {
 	var out spans
-	for i := s.search(start); i < len(s) && s[i].start < end; i++ {
+	for i := s.search(start); i < len(s) && s[i].start < end && start < end; i++ {
 		out = append(out, span{max(start, s[i].start), min(end, s[i].end)})
 	}
 	return out
@@ -69,7 +69,7 @@ func (s spans) within(start, end int64) spans {
 // overlaps reports whether any byte of [start, end) is in the set.
 func (s spans) overlaps(start, end int64) bool {
 	i := s.search(start)
-	return i < len(s) && s[i].start < end
+	return i < len(s) && s[i].start < end && start < end
 }
 
 // covers reports whether all of [start, end) is in the set.
@@ -142,6 +142,9 @@ func (l *ledger) set(e served) {
 
 // clear takes [start, end) out.
 func (l *ledger) clear(start, end int64) {
+	if start >= end {
+		return
+	}
 	v := *l
 	i := v.search(start)
 	j := i
