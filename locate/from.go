@@ -79,6 +79,9 @@ func fromFile(uri, rest, origin string) (Locator, error) {
 }
 
 func fromHTTP(uri, origin string) (Locator, error) {
+	if !strings.HasPrefix(uri, "http://") && !strings.HasPrefix(uri, "https://") {
+		return nil, fmt.Errorf("source %q: names no host", transport.Redact(uri))
+	}
 	text := uri
 	if strings.HasSuffix(uri, "/") && !strings.Contains(uri, "{") {
 		text = uri + "{algorithm}/{encoded}"
@@ -89,6 +92,9 @@ func fromHTTP(uri, origin string) (Locator, error) {
 	}
 	if len(text) > maxTemplate {
 		return nil, fmt.Errorf("source of %d bytes: a template may have %d", len(text), maxTemplate)
+	}
+	if authority, _, _ := strings.Cut(text[strings.Index(text, "://")+len("://"):], "/"); authority == "" || strings.Contains(authority, "{") {
+		return nil, fmt.Errorf("source %q: names no host", shown)
 	}
 	tmpl, err := uritemplate.New(text)
 	if err != nil {
