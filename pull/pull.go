@@ -194,7 +194,13 @@ func (s *Session) pull() error {
 		}
 		s.setPhase("fetching")
 		s.begin(e)
-		return s.await(e)
+		if err := s.await(e); err != nil {
+			return err
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.record.Digest, s.record.Size = s.req.Digest, e.result.Size
+		return nil
 	}
 	root, err := s.resolve()
 	if err != nil {
