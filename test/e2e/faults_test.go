@@ -26,7 +26,7 @@ func TestEightSources(t *testing.T) {
 		removeFile(t, registry.BlobFile(l.Digest.String()))
 	}
 
-	const rate = 10 << 20
+	const rate = 5 << 20
 	var first atomic.Bool
 	bad := []struct {
 		name   string
@@ -77,7 +77,8 @@ func TestEightSources(t *testing.T) {
 			continue
 		}
 		if s.Status == "used" || s.Status == "unused" || !regexp.MustCompile(b.reason).MatchString(s.Reason) {
-			t.Errorf("explain of the source that %s: status %q, reason %q (want one like %s)", b.name, s.Status, s.Reason, b.reason)
+			t.Errorf("explain of the source that %s: status %q, reason %q (want one like %s), %d bytes, events:\n%s",
+				b.name, s.Status, s.Reason, b.reason, s.Bytes, explain.eventsOf(servers[n].Host()))
 		}
 	}
 	if sent := good.Stats().Authorizations; sent != 0 {
@@ -101,6 +102,18 @@ func (e explainDoc) source(host string) (explainedSource, bool) {
 		}
 	}
 	return explainedSource{}, false
+}
+
+// eventsOf are the events that name the source at a host, a line each.
+func (e explainDoc) eventsOf(host string) string {
+	var lines strings.Builder
+	for _, event := range e.Events {
+		if strings.Contains(string(event), host) {
+			lines.Write(event)
+			lines.WriteString("\n")
+		}
+	}
+	return lines.String()
 }
 
 // TestAllSourcesLie has nobody who tells the truth about a layer.

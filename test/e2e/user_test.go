@@ -18,7 +18,7 @@ import (
 
 // commandTimeout ends a program that hangs. No test depends on how long
 // anything takes.
-const commandTimeout = 4 * time.Minute
+const commandTimeout = 2 * time.Minute
 
 // user is somebody with an empty home, an empty store and a clean environment.
 type user struct {
@@ -85,6 +85,9 @@ func (u *user) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd.Env = append([]string{"WAYBILL_TEST_NAME=" + u.t.Name()}, u.env...)
 	cmd.Dir = u.home
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	// One that hangs says where, on stderr.
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGQUIT) }
+	cmd.WaitDelay = 10 * time.Second
 	return cmd
 }
 
@@ -110,8 +113,11 @@ func (u *user) exec(args ...string) *outcome {
 	err := cmd.Run()
 	o := &outcome{t: u.t, args: args, stdout: stdout.String(), stderr: stderr.String(), code: cmd.ProcessState.ExitCode()}
 	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) || ctx.Err() != nil {
-		u.t.Fatalf("%s: %v (%v)", o, err, ctx.Err())
+	if ctx.Err() != nil {
+		u.t.Fatalf("waybill %s hangs; stderr: %s", strings.Join(args, " "), o.stderr)
+	}
+	if err != nil && !errors.As(err, &exit) {
+		u.t.Fatalf("%s: %v", o, err)
 	}
 	o.sane()
 	return o
