@@ -55,6 +55,8 @@ type plan struct {
 	// afresh: bytes are compared with those on disk and must come from a
 	// source that doesn't vouch for them yet.
 	afresh bool
+	// hasty: there are others to turn to when these are not at hand.
+	hasty bool
 }
 
 // allowed reports whether m may take part in the present download.

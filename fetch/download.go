@@ -78,6 +78,7 @@ func (t *transfer) control(now time.Time) (over bool, err error) {
 	case t.ctx.Err() != nil:
 		return true, t.ctx.Err()
 	}
+	later = later && !t.plan.hasty
 	useful := false
 	for _, m := range ready {
 		if !t.allowed(m) {
@@ -94,7 +95,7 @@ func (t *transfer) control(now time.Time) (over bool, err error) {
 	if !useful && !later && len(t.claims) == 0 && t.writing == 0 {
 		return true, errExhausted
 	}
-	if len(ready) == 0 && len(t.claims) == 0 || now.Sub(t.lastBytes) > patience {
+	if !t.plan.hasty && (len(ready) == 0 && len(t.claims) == 0 || now.Sub(t.lastBytes) > patience) {
 		t.recall(now)
 	}
 	t.watch(now, ready)
@@ -166,10 +167,26 @@ func (t *transfer) watch(now time.Time, ready []*member) {
 		if first == c.lane.m {
 			fastest = next
 		}
+		if t.plan.hasty {
+			others, fastest = true, max(fastest, t.fastestBeside(c.lane.m))
+		}
 		if verdict := t.tooSlow(c, now, others, fastest); verdict != nil {
 			c.withdraw(verdict)
 		}
 	}
+}
+
+// fastestBeside returns the best rate known of a source other than m's. t.mu is
+// held.
+func (t *transfer) fastestBeside(m *member) float64 {
+	best := 0.0
+	for _, o := range t.members {
+		if o != m && !o.gone {
+			rate, _ := o.src.speed()
+			best = max(best, rate)
+		}
+	}
+	return best
 }
 
 // tooSlow judges a claim that is being read.
@@ -191,7 +208,7 @@ func (t *transfer) tooSlow(c *claim, now time.Time, others bool, best float64) e
 		return stalled(quiet)
 	case age > slowAfter && others && best > 0 && rate < slowShare*best && !c.began.IsZero():
 		return &slowError{fmt.Sprintf("slow: %s beside others at %s", humanRate(rate), humanRate(best)), slowRest}
-	case age > minRateWindow && !others && float64(c.got+c.skipped)/age.Seconds() < float64(t.e.opts.MinRate):
+	case age > minRateWindow && float64(c.got+c.skipped)/age.Seconds() < float64(t.e.opts.MinRate):
 		return fmt.Errorf("slower than %d B/s for %.0f s", t.e.opts.MinRate, age.Seconds())
 	}
 	return nil

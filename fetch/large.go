@@ -17,7 +17,9 @@ func (t *transfer) large() (*Result, error) {
 	d := t.desc.Digest
 	ing, err := t.e.opts.Store.Ingest(t.ctx, d, t.size)
 	if errors.Is(err, store.ErrExists) {
-		return t.cached(t.size)
+		if r, cachedErr := t.cached(); r != nil || cachedErr != nil {
+			return r, cachedErr
+		}
 	}
 	if err != nil {
 		return nil, err

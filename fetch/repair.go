@@ -93,16 +93,18 @@ func (r *repair) search() error {
 	whole := spans{{0, t.size}}
 	doubtful, err := r.sample()
 	if err == nil {
-		err = r.settle(doubtful)
+		err = r.settle(doubtful, true)
 	}
 	if err == nil && !r.right() {
-		err = r.readAgain(whole.minus(r.vouchedTwice()), plan{afresh: true})
+		err = r.readAgain(whole.minus(r.vouchedTwice()), plan{afresh: true, hasty: true})
 		if err == nil {
-			err = r.settle(r.dispute)
+			err = r.settle(r.dispute, true)
 		}
 	}
-	if err == nil && !r.right() {
-		err = r.settle(whole)
+	for _, hasty := range []bool{true, false} {
+		if err == nil && !r.right() {
+			err = r.settle(whole, hasty)
+		}
 	}
 	if err == nil && r.right() {
 		r.convict()
@@ -163,8 +165,9 @@ func (r *repair) verdict() (bool, error) {
 
 // settle tries to make the ranges in doubt right: from the sources no majority
 // speaks against together, then from each source alone, the least suspect
-// first. It returns nil whether or not it got there; see right.
-func (r *repair) settle(doubt spans) error {
+// first. It returns nil whether or not it got there; see right. With hasty, a
+// source that isn't at hand is passed over.
+func (r *repair) settle(doubt spans, hasty bool) error {
 	if ok, err := r.verdict(); ok || err != nil || len(doubt) == 0 {
 		return err
 	}
@@ -183,7 +186,7 @@ func (r *repair) settle(doubt spans) error {
 		groups = append(groups, []*source{src})
 	}
 	for _, group := range groups {
-		if err := r.from(group, doubt); err != nil && !errors.Is(err, errExhausted) {
+		if err := r.from(group, doubt, hasty); err != nil && !errors.Is(err, errExhausted) {
 			return err
 		}
 		if ok, err := r.verdict(); ok || err != nil {
@@ -194,18 +197,21 @@ func (r *repair) settle(doubt spans) error {
 }
 
 // from makes the ranges be as the sources of the group have them.
-func (r *repair) from(group []*source, doubt spans) error {
+func (r *repair) from(group []*source, doubt spans, hasty bool) error {
 	todo := slices.Clone(doubt)
 	r.t.mu.Lock()
 	for _, src := range group {
 		todo = todo.minus(r.vouched[src])
 	}
 	r.t.mu.Unlock()
-	return r.readAgain(todo, plan{allow: func(m *member) bool { return slices.Contains(group, m.src) }})
+	return r.readAgain(todo, plan{
+		allow: func(m *member) bool { return slices.Contains(group, m.src) },
+		hasty: hasty,
+	})
 }
 
 // suspects returns the sources that can still be asked, those who lost the
-// fewest comparisons first.
+// fewest comparisons first, of equals the fastest.
 func (r *repair) suspects() []*source {
 	var out []*source
 	r.t.mu.Lock()
@@ -215,7 +221,11 @@ func (r *repair) suspects() []*source {
 		}
 	}
 	r.t.mu.Unlock()
-	slices.SortStableFunc(out, func(a, b *source) int { return cmp.Compare(r.losses[a], r.losses[b]) })
+	slices.SortStableFunc(out, func(a, b *source) int {
+		ra, _ := a.speed()
+		rb, _ := b.speed()
+		return cmp.Or(cmp.Compare(r.losses[a], r.losses[b]), cmp.Compare(rb, ra))
+	})
 	return out
 }
 

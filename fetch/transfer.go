@@ -251,10 +251,8 @@ func (t *transfer) bring() (*Result, error) {
 	if err := checkDigest(d); err != nil {
 		return nil, err
 	}
-	if n, err := t.e.opts.Store.Stat(d); err == nil {
-		return t.cached(n)
-	} else if !errors.Is(err, store.ErrNotFound) {
-		return nil, err
+	if r, err := t.cached(); r != nil || err != nil {
+		return r, err
 	}
 	if r, err := t.embedded(); r != nil || err != nil {
 		return r, err
@@ -273,9 +271,17 @@ func (t *transfer) sizeKnown() (*Result, error) {
 	return t.large()
 }
 
-// cached answers from the store.
-func (t *transfer) cached(n int64) (*Result, error) {
+// cached answers from the store; with neither a result nor an error where the
+// blob isn't there.
+func (t *transfer) cached() (*Result, error) {
 	d := t.desc.Digest
+	n, err := t.e.opts.Store.Stat(d)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
 	if t.desc.Size >= 0 && n != t.desc.Size {
 		return nil, fmt.Errorf("blob %s: the store has %d bytes of it, the descriptor says %d", d, n, t.desc.Size)
 	}
