@@ -93,11 +93,18 @@ func TestRaceTakesTurns(t *testing.T) {
 			return measurement{wall: time.Second}, os.WriteFile(filepath.Join(dir, "file"), nil, 0o644)
 		}}
 	}
-	results, err := b.race(t.Context(), 2, c("A"), c("B"))
+	for _, keep := range []bool{false, true} {
+		order = nil
+		raceTwice(t, b, keep, &order, c("A"), c("B"))
+	}
+}
+
+func raceTwice(t *testing.T, b *bench, keep bool, order *[]string, contenders ...contender) {
+	results, err := b.race(t.Context(), 2, keep, contenders...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := strings.Join(order, " "); got != "A B A B" {
+	if got := strings.Join(*order, " "); got != "A B B A" {
 		t.Errorf("order %s", got)
 	}
 	if len(results) != 2 || len(results[0].runs) != 2 || results[1].name != "B" {

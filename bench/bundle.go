@@ -26,7 +26,7 @@ func bundleCase(ctx context.Context, b *bench) (table, error) {
 		return t, err
 	}
 	name := registry.Host + "/debian:1"
-	results, err := b.race(ctx, b.times(5),
+	results, err := b.race(ctx, b.times(5), true,
 		contender{"waybill bundle", func(ctx context.Context, dir string) (measurement, error) {
 			return measure(command(ctx, dir, b.waybill, "bundle", "-q", "--store", dir+"/store", name, dir+"/bundle"))
 		}},

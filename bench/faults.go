@@ -45,7 +45,7 @@ func faultsCase(ctx context.Context, b *bench) (table, error) {
 		}},
 	}
 	for _, kind := range kinds {
-		results, err := b.race(ctx, b.times(3), b.goingBad(i, name, rate, kind.name, kind.goBad))
+		results, err := b.race(ctx, b.times(3), false, b.goingBad(i, name, rate, kind.name, kind.goBad))
 		if err != nil {
 			return t, err
 		}

@@ -39,11 +39,16 @@ type result struct {
 	runs []measurement
 }
 
-// race measures each contender so many times, in turn.
-func (b *bench) race(ctx context.Context, times int, contenders ...contender) ([]result, error) {
+// race measures each contender so many times, in turn, another one first in
+// every round. What the runs leave is removed at once, or with keep at the end:
+// for minutes after many files were removed ext4 is several times slower at
+// making new ones, which would punish whoever comes next.
+func (b *bench) race(ctx context.Context, times int, keep bool, contenders ...contender) ([]result, error) {
 	results := make([]result, len(contenders))
 	for round := range times {
-		for n, c := range contenders {
+		for turn := range contenders {
+			n := (round + turn) % len(contenders)
+			c := contenders[n]
 			results[n].name = c.name
 			dir, err := b.sub("run")
 			if err != nil {
@@ -54,7 +59,9 @@ func (b *bench) race(ctx context.Context, times int, contenders ...contender) ([
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", c.name, err)
 			}
-			if err := os.RemoveAll(dir); err != nil {
+			if keep {
+				defer os.RemoveAll(dir)
+			} else if err := os.RemoveAll(dir); err != nil {
 				return nil, err
 			}
 			fmt.Fprintf(os.Stderr, "  %d/%d %-28s %7.2f s  %6.2f s CPU  %5.0f MB\n", round+1, times, c.name,

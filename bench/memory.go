@@ -67,5 +67,5 @@ func (b *bench) memory(ctx context.Context, i *image) ([]result, error) {
 	defer stopServers(servers)
 	pullers := b.pullers(registry.Host(), "app")
 	contenders := append([]contender{pullers[0], b.fromSources(name, servers)}, pullers[1:5]...)
-	return b.race(ctx, b.times(3), contenders...)
+	return b.race(ctx, b.times(3), false, contenders...)
 }

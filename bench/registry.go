@@ -43,7 +43,7 @@ func registryCase(ctx context.Context, b *bench) (table, error) {
 		}
 		title := fmt.Sprintf("%s, %s", i.name, sizeName(i.image.size()))
 		contenders := append(b.pullers(registry.Host, i.repository), plainReader(i.image.urls(registry, i.repository)))
-		results, err := b.race(ctx, b.times(5), contenders...)
+		results, err := b.race(ctx, b.times(5), false, contenders...)
 		if err != nil {
 			return t, err
 		}

@@ -33,7 +33,7 @@ func manySourcesCase(ctx context.Context, b *bench) (table, error) {
 		if err != nil {
 			return t, err
 		}
-		results, err := b.race(ctx, b.times(3), b.fromSources(name, servers), aria2(i, servers))
+		results, err := b.race(ctx, b.times(3), false, b.fromSources(name, servers), aria2(i, servers))
 		stopServers(servers)
 		if err != nil {
 			return t, err
