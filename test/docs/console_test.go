@@ -119,11 +119,12 @@ func (w *world) newSandbox(t *testing.T, p *page) *sandbox {
 		s.write(t, "main.go", b.text)
 		s.writeModule(t)
 	}
+	runtimeDir := t.TempDir()
 	s.env = []string{
 		"HOME=" + s.home,
-		"PATH=" + programs + ":" + os.Getenv("PATH"),
+		"PATH=" + s.wrapRunc(t, runtimeDir) + ":" + programs + ":" + os.Getenv("PATH"),
 		"TMPDIR=" + t.TempDir(),
-		"XDG_RUNTIME_DIR=" + t.TempDir(),
+		"XDG_RUNTIME_DIR=" + runtimeDir,
 		"SSL_CERT_FILE=" + filepath.Join(s.home, ".trusted.pem"),
 		"HTTP_PROXY=" + w.proxy.URL, "HTTPS_PROXY=" + w.proxy.URL,
 		"LC_ALL=C.UTF-8", "TZ=UTC",
@@ -133,6 +134,20 @@ func (w *world) newSandbox(t *testing.T, p *page) *sandbox {
 	}
 	s.env = append(s.env, "GOFLAGS=-mod=mod", "GOPROXY=off", "GOTOOLCHAIN=local")
 	return s
+}
+
+// wrapRunc makes a runc that keeps its state in dir, and returns the directory it
+// is in: containers of the same name, of another page or of a test that was
+// killed, must not be in the way.
+func (s *sandbox) wrapRunc(t *testing.T, dir string) string {
+	t.Helper()
+	runc, err := exec.LookPath("runc")
+	if err != nil {
+		t.Fatalf("%v: run scripts/install-test-tools", err)
+	}
+	s.write(t, ".bin/runc", fmt.Sprintf("#!/bin/sh\nexec %s --root %s/runc \"$@\"\n", runc, dir))
+	check(t, os.Chmod(filepath.Join(s.home, ".bin", "runc"), 0o700))
+	return filepath.Join(s.home, ".bin")
 }
 
 // writeModule makes the home a module that requires this one.
