@@ -35,6 +35,7 @@ type claim struct {
 	last    time.Time // when bytes last came, or it was asked
 	began   time.Time // when the first byte came; zero before
 	got     int64
+	first   int64 // of these, what came with the first byte
 	skipped int64 // bytes read on the way to pos, where the body is a whole blob
 	reading bool  // false while it is opened ahead of need
 	ahead   bool  // another goroutine opens it
@@ -78,7 +79,13 @@ func (t *transfer) eligible(m *member) spans {
 // take claims the next chunk for l; nil when nothing is unclaimed. t.mu is held.
 func (t *transfer) take(l *lane, from int64) *claim {
 	el := t.eligible(l.m)
+	if !l.streaming {
+		from = t.beyondStreams()
+	}
 	i := el.search(from)
+	if i == len(el) && !l.streaming {
+		i, from = 0, 0
+	}
 	if i == len(el) {
 		return nil
 	}
@@ -92,29 +99,58 @@ func (t *transfer) take(l *lane, from int64) *claim {
 	return t.newClaim(l, r.start, r.start+n)
 }
 
+// beyondStreams returns where those who can begin anywhere should, so that they
+// meet a source that reads the blob from its beginning only where both are
+// done: it would read in vain what they took on its way. A source that would
+// only hold up who follows the prefix is left to be overtaken. t.mu is held.
+func (t *transfer) beyondStreams() int64 {
+	var stream *claim
+	var all float64
+	for c := range t.claims {
+		if c.lane.cur == c {
+			all += c.lane.rate
+			if c.window && (stream == nil || c.pos > stream.pos) {
+				stream = c
+			}
+		}
+	}
+	if stream == nil || stream.lane.rate < all/10 {
+		return 0
+	}
+	return stream.pos + int64(float64(t.size-stream.pos)*stream.lane.rate/all)
+}
+
 // chunk says how much l should claim: a second's worth, growing no faster than
 // fourfold, and towards the end no more than half of its share of what is
-// left, so that all lanes finish together.
+// left, so that all lanes finish together; but so much that the wait for the
+// source's answers is hidden behind it.
 func (t *transfer) chunk(l *lane, el spans) int64 {
-	rate := l.rate
-	if rate == 0 {
-		rate, _ = l.m.src.speed()
+	rate, latency := l.m.src.speed()
+	if l.rate > 0 {
+		rate = l.rate
 	}
 	n := int64(chunkFirst)
 	if rate > 0 {
 		n = int64(rate * chunkTime.Seconds())
 	}
-	if l.chunk > 0 {
+	switch {
+	case l.chunk > 0 && rate > 0:
 		n = min(n, 4*l.chunk)
+	case l.chunk > 0:
+		n = 4 * l.chunk // the last was through before its rate could be told
 	}
 	var all float64
 	for c := range t.claims {
-		if c.lane != l {
+		if c.lane != l && c.lane.cur == c {
 			all += c.lane.rate
 		}
 	}
-	if all > 0 && rate > 0 {
-		n = min(n, int64(float64(el.size())*rate/(all+rate)/2))
+	if rate > 0 {
+		share := int64(float64(el.size()) * rate / (all + rate))
+		if all > 0 {
+			n = min(n, share/2)
+		}
+		n = max(n, min(share, int64(rate*min(chunkTime, 4*latency).Seconds())))
 	}
 	n = min(max(n, chunkMin), chunkMax)
 	l.chunk = n
@@ -193,6 +229,29 @@ func (c *claim) expected() float64 {
 	}
 	rate, _ := c.lane.m.src.speed()
 	return rate
+}
+
+// rate is that at which the claim's bytes have come since the first; 0 while
+// there are too few to tell.
+func (c *claim) rate(now time.Time) float64 {
+	d, n := now.Sub(c.began), c.got-c.first
+	switch {
+	case c.began.IsZero() || d < 20*time.Millisecond || n < bufferSize/4 && d < time.Second:
+		return 0
+	case d > meterSlots*meterSlot:
+		return c.lane.meter.rate(now)
+	}
+	return float64(n) / d.Seconds()
+}
+
+// soon reports whether the claim will be through within d, as far as can be
+// told.
+func (c *claim) soon(d time.Duration, now time.Time) bool {
+	rate := c.lane.rate
+	if rate == 0 && c.got > c.first {
+		rate = float64(c.got-c.first) / max(now.Sub(c.began), time.Microsecond).Seconds()
+	}
+	return float64(c.end-c.pos) <= rate*d.Seconds()
 }
 
 // late reports whether the first byte should have come by now.

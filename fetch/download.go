@@ -196,17 +196,24 @@ func (t *transfer) tooSlow(c *claim, now time.Time, others bool, best float64) e
 	if c.began.IsZero() {
 		limit = t.e.opts.FirstByte
 	}
-	if others {
-		_, latency := c.lane.m.src.speed()
+	_, latency := c.lane.m.src.speed()
+	switch m := c.lane.m; {
+	case others:
 		limit = min(limit, max(patience, 4*latency))
+	case m.working || m.stalls > 0:
+		// It did bring bytes: asking once more is cheap, and soon tells
+		// whether it is the source or the connection that is dead.
+		limit = min(limit, max(2*patience<<min(m.stalls, 8), 4*latency))
 	}
 	rate := c.lane.meter.rate(now)
 	switch {
-	case quiet > limit && !others:
-		return fmt.Errorf("no bytes for %.0f s", quiet.Seconds())
 	case quiet > limit:
-		return stalled(quiet)
-	case age > slowAfter && others && best > 0 && rate < slowShare*best && !c.began.IsZero():
+		c.lane.m.stalls++
+		if others {
+			return stalled(quiet)
+		}
+		return fmt.Errorf("no bytes for %.0f s", quiet.Seconds())
+	case others && best > 0 && rate < slowShare*best && !c.began.IsZero() && now.Sub(c.began) > slowAfter:
 		return &slowError{fmt.Sprintf("slow: %s beside others at %s", humanRate(rate), humanRate(best)), slowRest}
 	case age > minRateWindow && float64(c.got+c.skipped)/age.Seconds() < float64(t.e.opts.MinRate):
 		return fmt.Errorf("slower than %d B/s for %.0f s", t.e.opts.MinRate, age.Seconds())
@@ -214,10 +221,12 @@ func (t *transfer) tooSlow(c *claim, now time.Time, others bool, best float64) e
 	return nil
 }
 
-// trial is an experiment with one more connection to a member.
+// trial is an experiment with more connections to a member.
 type trial struct {
 	began time.Time // zero: none is under way
-	base  float64   // total bytes/s before
+	width int       // connections before
+	own   float64   // the member's bytes/s before
+	all   float64   // everybody's
 	next  time.Time // not before
 	wait  time.Duration
 }
@@ -230,44 +239,44 @@ func (tr *trial) fail(now time.Time) {
 }
 
 const (
-	trialSettle  = 400 * time.Millisecond
-	trialMeasure = 1400 * time.Millisecond
-	trialGain    = 1.08
-	trialPause   = 10 * time.Second
-	trialEvery   = 1500 * time.Millisecond
+	trialTime  = 400*time.Millisecond + meterSlots*meterSlot // the first to settle
+	trialGain  = 1.08
+	trialPause = 10 * time.Second
+	trialEvery = time.Second
 )
 
-// adapt tries, one member at a time, whether one more connection to it makes
-// the whole faster, keeps it if so and takes it back if not. t.mu is held.
+// adapt tries, one member at a time, whether twice the connections to it make
+// it, and the whole, faster; it keeps them if so and takes them back if not.
+// t.mu is held.
 func (t *transfer) adapt(now time.Time, ready []*member) {
 	if t.repairing {
 		return
 	}
-	total := 0.0
+	all, own := 0.0, map[*member]float64{}
 	for c := range t.claims {
-		total += c.lane.meter.rate(now)
+		if c.lane.cur == c {
+			r := c.lane.meter.rate(now)
+			all += r
+			own[c.lane.m] += r
+		}
 	}
 	for _, m := range t.members {
-		tr := &m.trial
-		if tr.began.IsZero() {
-			continue
-		}
-		if now.Sub(tr.began) < trialSettle+trialMeasure {
+		switch tr := &m.trial; {
+		case tr.began.IsZero():
+		case now.Sub(tr.began) < trialTime:
 			return
+		case own[m] >= tr.own*trialGain && all >= tr.all+(own[m]-tr.own)/2:
+			tr.began, tr.next, tr.wait = time.Time{}, now, 0
+			t.say(EventConnections, m.src, "%d connections: %s instead of %s", m.width, humanRate(own[m]), humanRate(tr.own))
+		default:
+			for ; m.width > tr.width; m.width-- {
+				t.retireOne(m)
+			}
+			tr.fail(now)
 		}
-		tr.began = time.Time{}
-		if total >= tr.base*trialGain {
-			tr.wait = 0
-			tr.next = now
-			t.say(EventConnections, m.src, "%d connections: %s instead of %s", m.width, humanRate(total), humanRate(tr.base))
-			continue
-		}
-		m.width--
-		tr.fail(now)
-		t.retireOne(m)
 	}
 	left := float64(t.unclaimed.size())
-	if total == 0 || left/total < 2*(trialSettle+trialMeasure).Seconds() {
+	if all == 0 || left/all < 2*trialTime.Seconds() {
 		return // it wouldn't pay any more
 	}
 	var pick *member
@@ -285,8 +294,9 @@ func (t *transfer) adapt(now time.Time, ready []*member) {
 	if pick == nil {
 		return
 	}
-	pick.trial.began, pick.trial.base = now, total
-	pick.width++
+	tr := &pick.trial
+	tr.began, tr.width, tr.own, tr.all = now, pick.width, own[pick], all
+	pick.width = min(2*pick.width, t.e.opts.MaxConnections)
 }
 
 // retireOne ends one of m's lanes after what it has claimed. t.mu is held.

@@ -31,6 +31,7 @@ type lane struct {
 	rate       float64 // smoothed bytes/s
 	chunk      int64   // the last chunk's size
 	meter      meter
+	streaming  bool // it reads whole blobs
 	retire     bool // the controller found it adds nothing
 
 	// The lane's own: bytes written and not yet in the journal.
@@ -61,6 +62,7 @@ func (l *lane) run() {
 	for pass := 0; ; {
 		if l.m.src.isWholeOnly() {
 			l.abandonAhead()
+			l.streaming = true
 			if !l.stream(pass) {
 				return
 			}
@@ -146,7 +148,7 @@ func (l *lane) openAhead(c *claim) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	_, latency := l.m.src.speed()
-	if l.ahead != nil || l.m.serial || l.retire || t.over || float64(c.end-c.pos) > l.rate*1.5*latency.Seconds() {
+	if l.ahead != nil || l.m.serial || l.retire || t.over || !c.soon(latency*3/2, time.Now()) {
 		return
 	}
 	if l.ahead = t.take(l, 0); l.ahead != nil {
@@ -250,15 +252,12 @@ func (l *lane) deliver(c *claim, buf *[]byte, n int) (*[]byte, error) {
 	c.got += int64(n)
 	c.last = now
 	if c.began.IsZero() {
-		c.began = now
+		c.began, c.first = now, int64(n)
 	}
-	l.m.working, t.lastBytes = true, now
+	l.m.working, l.m.stalls, t.lastBytes = true, 0, now
 	l.meter.add(int64(n), now)
-	if d := now.Sub(c.sent).Seconds(); d > 0.02 || c.got >= chunkMin {
-		l.rate = float64(c.got) / max(d, 1e-6)
-		if r := l.meter.rate(now); d > 0.5 && r > 0 {
-			l.rate = r
-		}
+	if r := c.rate(now); r > 0 {
+		l.rate = r
 	}
 	parts := t.need.within(off, off+int64(n))
 	t.need.remove(off, off+int64(n))
@@ -368,18 +367,16 @@ func (l *lane) settle(c *claim, err error) bool {
 		t.fail(ferr)
 	}
 	l.cur = nil
-	took := time.Duration(0)
-	if !c.began.IsZero() {
-		took = time.Since(c.sent)
+	rate := c.rate(time.Now())
+	if rate == 0 && c.got > 0 { // it was too short to tell; it was no slower than this
+		l.rate = max(l.rate, float64(c.got)/time.Since(c.sent).Seconds())
 	}
 	if c.cause != nil {
 		err = c.cause
 	}
 	t.drop(c)
 	t.mu.Unlock()
-	if n := c.got + c.skipped; n >= chunkMin {
-		l.m.src.finished(n, took)
-	}
+	l.m.src.finished(rate)
 	return l.judge(c, err)
 }
 
@@ -462,6 +459,10 @@ func (l *lane) remember(err error, gone bool) {
 	l.t.mu.Lock()
 	defer l.t.mu.Unlock()
 	l.m.last, l.m.working = err, false
+	if tr := &l.m.trial; !tr.began.IsZero() { // it says nothing now
+		l.m.width = tr.width
+		*tr = trial{next: time.Now().Add(trialEvery), wait: tr.wait}
+	}
 	if gone {
 		l.m.gone = true
 		for c := range l.t.claims { // its other connections needn't try

@@ -85,14 +85,14 @@ func (s *source) read(n int, now time.Time) {
 	s.meter.add(int64(n), now)
 }
 
-// finished notes that a connection moved n bytes in d after its first byte.
-func (s *source) finished(n int64, d time.Duration) {
-	if n <= 0 || d <= 0 {
+// finished notes the rate of a connection that has done what it was to; 0 where
+// it can't be told.
+func (s *source) finished(r float64) {
+	if r <= 0 {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := float64(n) / d.Seconds()
 	if s.rate == 0 {
 		s.rate = r
 	} else {

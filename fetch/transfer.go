@@ -78,6 +78,7 @@ type member struct {
 	asked bool
 
 	working bool  // it brought bytes, and has not failed since
+	stalls  int   // how often it stood still since it last brought any
 	serial  bool  // it refuses a request while it answers another
 	lanes   int   // connections in use
 	width   int   // connections allowed
