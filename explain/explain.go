@@ -199,4 +199,3 @@ func clean(s string) string {
 		return r
 	}, s)
 }
-
