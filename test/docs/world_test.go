@@ -34,7 +34,7 @@ import (
 // world is what the pages speak of: servers under these names, all with the
 // image app:1 for amd64, arm64 and this machine.
 //
-//	registry.example          a registry; also app:nothing-for-you, for s390x alone
+//	registry.example          a registry; also app:mainframe, for s390x alone
 //	registry.internal:5000    one without TLS
 //	private.example           one that wants the password of ann
 //	selfsigned.example        one whose certificate no system trusts
@@ -61,6 +61,11 @@ type backends map[string]string
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	for _, tool := range []string{"skopeo", "runc", "jq"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Fatalf("%v: apt-get install %s", err, tool)
+		}
+	}
 	w := &world{dir: t.TempDir()}
 	w.makeImage(t)
 	to := backends{}
