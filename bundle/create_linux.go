@@ -164,6 +164,15 @@ func makeRootfs(rootfs string) error {
 	return os.Chmod(rootfs, 0o755)
 }
 
+// CheckTarget tells whether [Create] could put a bundle at dir, as things are
+// now: before a long download, say. Its errors are those of Create.
+func CheckTarget(dir string) error {
+	if _, err := checkTarget(dir); err != nil {
+		return fmt.Errorf("bundle %s: %w", dir, err)
+	}
+	return nil
+}
+
 // checkTarget returns dir as an absolute path without symbolic links, after
 // making sure that a bundle may be put there.
 func checkTarget(dir string) (string, error) {

@@ -160,7 +160,7 @@ func (s Store) Resolve(_ context.Context, n name.Name, _ ocispec.Descriptor) (Re
 		return s.byDigest(n)
 	}
 	if errors.Is(err, store.ErrNotFound) {
-		return Resolution{}, fmt.Errorf("%w: %s is not in the store, and --offline forbids asking; pull it once without", ErrNotFound, n.Familiar())
+		return Resolution{}, fmt.Errorf("%w: %s is not in the store", ErrNotFound, n.Familiar())
 	}
 	if err != nil {
 		return Resolution{}, err
@@ -172,7 +172,7 @@ func (s Store) Resolve(_ context.Context, n name.Name, _ ocispec.Descriptor) (Re
 func (s Store) byDigest(n name.Name) (Resolution, error) {
 	content, err := s.Refs.ReadBlob(n.Digest, image.MaxDocument)
 	if errors.Is(err, store.ErrNotFound) {
-		return Resolution{}, fmt.Errorf("%w: %s is not in the store, and --offline forbids asking; pull it once without", ErrNotFound, n.Familiar())
+		return Resolution{}, fmt.Errorf("%w: %s is not in the store", ErrNotFound, n.Familiar())
 	}
 	if err != nil {
 		return Resolution{}, err

@@ -40,6 +40,9 @@ appears only when every layer was confirmed.`,
 			if args[1] == "" {
 				return usageError{cmd, fmt.Errorf("the bundle's directory is empty")}
 			}
+			if err := bundle.CheckTarget(args[1]); err != nil {
+				return err
+			}
 			record, err := a.pull(cmd.Context(), n, req, func(ctx context.Context, s *pull.Session) error {
 				return a.unpack(ctx, s, args[1])
 			})

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"github.com/waybill-project/waybill/resolve"
 	"github.com/waybill-project/waybill/store"
 	"github.com/waybill-project/waybill/transport"
+	"github.com/waybill-project/waybill/transport/httpclient"
 )
 
 // Exit codes: a contract with scripts.
@@ -56,7 +58,7 @@ type outcomeSource struct {
 }
 
 // classify gives an error its exit code, its sources and its advice.
-func classify(ctx context.Context, err error) outcome {
+func classify(ctx context.Context, err error, offline bool) outcome {
 	out := outcome{Error: oneLine(err.Error()), Code: exitFailed, Sources: []outcomeSource{}}
 	var fe *fetch.Error
 	if errors.As(err, &fe) {
@@ -72,10 +74,14 @@ func classify(ctx context.Context, err error) outcome {
 			cause = te.Err
 		}
 		out.Sources = append(out.Sources, outcomeSource{transport.Redact(te.URI), oneLine(cause.Error())})
+		if rest, ok := strings.CutSuffix(out.Error, ": "+oneLine(te.Error())); ok {
+			out.Error = rest // the line of the source says it
+		}
 	}
 	var usage usageError
 	var space *store.SpaceError
 	var missing notFoundError
+	var handshake *httpclient.HandshakeError
 	switch {
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		out.Error = "interrupted"
@@ -88,7 +94,7 @@ func classify(ctx context.Context, err error) outcome {
 		}
 	case errors.As(err, &missing):
 		out.Code, out.Hint = exitNotFound, missing.hint
-	case errors.Is(err, fetch.ErrOffline):
+	case errors.Is(err, fetch.ErrOffline), offline && errors.Is(err, resolve.ErrNotFound):
 		out.Code = exitNotFound
 		out.Hint = "run it once without --offline"
 	case errors.Is(err, resolve.ErrNotFound):
@@ -108,6 +114,12 @@ func classify(ctx context.Context, err error) outcome {
 		out.Hint = `allow the host in the configuration ([host."HOST"] trusted = true) if it is meant to be reached`
 	case errors.As(err, &space):
 		out.Hint = `free some space, run "waybill gc", or choose another place with --store DIR; what was fetched is kept`
+	case errors.Is(err, bundle.ErrLimit):
+		out.Hint = "raise bundle.max-size in the configuration if the image is meant to be that large"
+	case errors.As(err, new(*tls.CertificateVerificationError)):
+		out.Hint = "put the certificate of its authority into a certs.d directory (see waybill config), or take any with --insecure=HOST"
+	case errors.As(err, &handshake):
+		out.Hint = "where it doesn't speak TLS, allow plain http with --plain-http=HOST"
 	case errors.Is(err, transport.ErrUnauthorized):
 		out.Hint = "log in with docker login or podman login, or name another source with --from URI"
 	case errors.Is(err, fetch.ErrUnavailable), errors.Is(err, transport.ErrTemporary):
@@ -127,7 +139,7 @@ func classify(ctx context.Context, err error) outcome {
 // report says on stderr what went wrong and returns the exit code. Before the
 // last line, which says what to do, stands a line for every source tried.
 func (a *app) report(ctx context.Context, err error) int {
-	out := classify(ctx, err)
+	out := classify(ctx, err, a.flags.offline)
 	if a.flags.json {
 		b, merr := json.Marshal(out)
 		if merr != nil {

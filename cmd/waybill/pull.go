@@ -39,9 +39,6 @@ An interrupted pull goes on where it stopped, from any source.`,
 			if err != nil {
 				return err
 			}
-			if n.Kind == name.Digest && len(req.From) == 0 && !req.Offline {
-				return usageError{cmd, fmt.Errorf("%s: a digest doesn't say where it is; give --from URI", n)}
-			}
 			record, err := a.pull(cmd.Context(), n, req, nil)
 			if err != nil {
 				return err

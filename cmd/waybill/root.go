@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"runtime/debug"
@@ -94,7 +95,6 @@ delivers a store or a runnable OCI bundle.`,
 	f.StringSliceVar(&a.flags.insecure, "insecure", nil, "don't verify TLS certificates; only those of =`HOST` where one is given")
 	f.Lookup("plain-http").NoOptDefVal = anyHost
 	f.Lookup("insecure").NoOptDefVal = anyHost
-	root.MarkFlagsMutuallyExclusive("verbose", "quiet")
 	registerCompletions(root)
 	root.AddCommand(a.pullCommand(), a.fetchCommand(), a.bundleCommand(), a.explainCommand(),
 		a.lsCommand(), a.rmCommand(), a.gcCommand(), a.dfCommand(), a.configCommand(), a.demoCommand())
@@ -124,6 +124,9 @@ func registerCompletions(root *cobra.Command) {
 func (a *app) configure(cmd *cobra.Command) error {
 	if strings.HasPrefix(cmd.Name(), "__complete") || cmd.Name() == "completion" || cmd.Parent() != nil && cmd.Parent().Name() == "completion" || cmd.Name() == "help" {
 		return nil
+	}
+	if a.flags.verbose && a.flags.quiet {
+		return usageError{cmd, errors.New("-v and -q can't both be meant")}
 	}
 	if err := a.load(); err != nil {
 		return err
