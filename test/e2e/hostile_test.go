@@ -297,14 +297,11 @@ func TestHostileLayers(t *testing.T) {
 				t.Fatalf("%s\nit reached outside: %v", o, err)
 			}
 			data, err := os.ReadFile(canary)
-			if err != nil || string(data) != "sings" || info.Mode() != 0o644 || info.Sys() == nil {
-				t.Errorf("%s\nit reached outside: %q, %v, %v", o, data, info, err)
+			if err != nil || string(data) != "sings" || info.Mode() != 0o644 || links(info) != 1 {
+				t.Errorf("%s\nit reached outside: %q, %v with %d links, %v", o, data, info.Mode(), links(info), err)
 			}
 			if left, err := os.ReadDir(outside); err != nil || len(left) != 1 {
 				t.Errorf("%s\nit reached outside: %v, %v", o, left, err)
-			}
-			if info, err := os.Stat(canary); err != nil || links(info) != 1 {
-				t.Errorf("%s\nit linked what is outside", o)
 			}
 		})
 	}

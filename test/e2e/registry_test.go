@@ -119,17 +119,22 @@ func TestRegistryTLS(t *testing.T) {
 	i.push(t, registry.Host+"/app:1", "--dest-tls-verify=true", "--dest-cert-dir="+filepath.Dir(ca.File))
 
 	u := newUser(t)
-	o := u.run("pull", registry.Host+"/app:1")
-	if o.code == 0 {
-		t.Fatalf("%s\nmust not trust an unknown authority", o)
+	for _, flags := range [][]string{nil, {"--insecure=other.example"}} {
+		o := u.run(append([]string{"pull", registry.Host + "/app:1"}, flags...)...)
+		if o.code == 0 {
+			t.Fatalf("%s\nmust not trust an unknown authority", o)
+		}
+		o.says(registry.Host, "certificate")
 	}
-	o.says(registry.Host, "certificate")
+	careless := newUser(t)
+	careless.run("pull", "--insecure="+registry.Host, registry.Host+"/app:1").exits(0)
+	wantStored(t, careless, i, i.digests(t)...)
 
 	data, err := os.ReadFile(ca.File)
 	if err != nil {
 		t.Fatal(err)
 	}
-	u.file(".config/containers/certs.d/"+registry.Host+"/ca.crt", string(data))
+	u.file(".config/containers/certs.d/"+registry.Host+"/ca.crt", string(data)) // containers-certs.d(5)
 	u.run("pull", registry.Host+"/app:1").exits(0)
 	wantStored(t, u, i, i.digests(t)...)
 }

@@ -82,7 +82,7 @@ type outcome struct {
 // command is waybill with those arguments, on the user's store.
 func (u *user) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, binary, args...)
-	cmd.Env = append([]string{"WAYBILL_TEST_NAME=" + u.t.Name()}, u.env...)
+	cmd.Env = u.env
 	cmd.Dir = u.home
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	// One that hangs says where, on stderr.
