@@ -40,6 +40,7 @@ type claim struct {
 	reading bool  // false while it is opened ahead of need
 	ahead   bool  // another goroutine opens it
 	window  bool  // its body is a whole blob and goes on after it
+	writing bool  // its bytes are on their way to disk, which takes its time
 
 	body   io.ReadCloser
 	err    error
@@ -195,13 +196,33 @@ func (c *claim) withdraw(cause error) {
 	}
 }
 
-// release leaves the claim nothing to bring. Its body is ended, unless it is to
-// go on to other ranges.
-func (c *claim) release() {
+// release leaves the claim nothing to bring, for the given cause. Its body is
+// ended, unless it is to go on to other ranges.
+func (c *claim) release(cause error) {
 	c.end = c.pos
-	if !c.window {
-		c.withdraw(errTaken)
+	if !c.window || cause != errTaken {
+		c.withdraw(cause)
 	}
+}
+
+// fault says why nobody should wait for the claim any more, now that others are
+// done or could take it over: errTaken where that is no fault of its source.
+func (c *claim) fault(now time.Time, best float64) error {
+	if !c.reading || c.sent.IsZero() {
+		return errTaken
+	}
+	quiet, enough := c.quiet(now), time.Second
+	if c.began.IsZero() {
+		enough = patience
+	}
+	_, latency := c.lane.m.src.speed()
+	switch rate := c.lane.meter.rate(now); {
+	case quiet >= max(enough, 4*latency):
+		return stalled(quiet)
+	case !c.began.IsZero() && now.Sub(c.began) >= enough && rate < slowShare*best:
+		return slow(rate, best)
+	}
+	return errTaken
 }
 
 // speed estimates at which rate the claim's bytes come in now; 0 when it stands
@@ -214,11 +235,19 @@ func (c *claim) speed(now time.Time) float64 {
 		return c.expected()
 	}
 	r := c.lane.meter.rate(now)
-	if quiet := now.Sub(c.last); quiet > 200*time.Millisecond {
+	if quiet := c.quiet(now); quiet > 200*time.Millisecond {
 		// The window still remembers better times.
 		r = min(r, float64(c.got)/now.Sub(c.began).Seconds()) * math.Exp(-quiet.Seconds()*3)
 	}
 	return r
+}
+
+// quiet is for how long the source has sent nothing, as far as it was listened to.
+func (c *claim) quiet(now time.Time) time.Duration {
+	if c.writing {
+		return 0
+	}
+	return now.Sub(c.last)
 }
 
 // expected is the rate known of the claim's connection, or of others to its
@@ -256,7 +285,7 @@ func (c *claim) soon(d time.Duration, now time.Time) bool {
 
 // late reports whether the first byte should have come by now.
 func (c *claim) late(now time.Time) bool {
-	return c.began.IsZero() && c.reading && !c.sent.IsZero() && now.Sub(c.sent) > hedgeAfter(c.lane.m)
+	return c.began.IsZero() && c.reading && !c.sent.IsZero() && now.Sub(c.sent) > hedgeAfter(c.lane.m)+tick
 }
 
 // steal finds work for an idle lane among what others still owe: the back part
@@ -298,7 +327,7 @@ func (t *transfer) steal(l *lane, now time.Time) *claim {
 	switch {
 	case victim.end-victim.pos-share < stealMin/4 && share > 0: // it hardly moves
 		start, end := victim.pos, victim.end
-		victim.release()
+		victim.release(victim.fault(now, mine))
 		t.stolen(l, victim, start, end)
 		return t.newClaim(l, start, end)
 	case share >= stealMin:

@@ -47,8 +47,9 @@ func (t *transfer) download(p plan) error {
 	}
 	t.mu.Lock()
 	t.over = true
+	now := time.Now()
 	for c := range t.claims {
-		c.withdraw(errTaken)
+		c.withdraw(c.fault(now, 0))
 	}
 	t.work.Broadcast()
 	t.mu.Unlock()
@@ -157,7 +158,7 @@ func (t *transfer) watch(now time.Time, ready []*member) {
 		case c.cause != nil:
 			continue
 		case c.pos < c.end && !t.need.overlaps(c.pos, c.end):
-			c.release() // others were quicker
+			c.release(errTaken) // others were quicker
 			continue
 		case !c.reading || c.sent.IsZero():
 			continue
@@ -191,7 +192,7 @@ func (t *transfer) fastestBeside(m *member) float64 {
 
 // tooSlow judges a claim that is being read.
 func (t *transfer) tooSlow(c *claim, now time.Time, others bool, best float64) error {
-	quiet, age := now.Sub(c.last), now.Sub(c.sent)
+	quiet, age := c.quiet(now), now.Sub(c.sent)
 	limit := t.e.opts.Stall
 	if c.began.IsZero() {
 		limit = t.e.opts.FirstByte
@@ -214,7 +215,7 @@ func (t *transfer) tooSlow(c *claim, now time.Time, others bool, best float64) e
 		}
 		return fmt.Errorf("no bytes for %.0f s", quiet.Seconds())
 	case others && best > 0 && rate < slowShare*best && !c.began.IsZero() && now.Sub(c.began) > slowAfter:
-		return &slowError{fmt.Sprintf("slow: %s beside others at %s", humanRate(rate), humanRate(best)), slowRest}
+		return slow(rate, best)
 	case age > minRateWindow && float64(c.got+c.skipped)/age.Seconds() < float64(t.e.opts.MinRate):
 		return fmt.Errorf("slower than %d B/s for %.0f s", t.e.opts.MinRate, age.Seconds())
 	}

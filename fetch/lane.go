@@ -263,6 +263,7 @@ func (l *lane) deliver(c *claim, buf *[]byte, n int) (*[]byte, error) {
 	t.need.remove(off, off+int64(n))
 	t.unclaimed.remove(off, off+int64(n))
 	t.writing++
+	c.writing = true
 	t.mu.Unlock()
 
 	var err error
@@ -275,6 +276,10 @@ func (l *lane) deliver(c *claim, buf *[]byte, n int) (*[]byte, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.writing--
+	c.writing, c.last = false, time.Now()
+	if c.last.Sub(now) > meterSlots*meterSlot/2 {
+		c.began, c.first = c.last, c.got // a slow disk says nothing of the source
+	}
 	if err != nil {
 		t.fail(err)
 		return buf, err
@@ -501,6 +506,10 @@ type slowError struct {
 }
 
 func (e *slowError) Error() string { return e.what }
+
+func slow(rate, best float64) *slowError {
+	return &slowError{fmt.Sprintf("slow: %s beside others at %s", humanRate(rate), humanRate(best)), slowRest}
+}
 
 func stalled(quiet time.Duration) *slowError {
 	return &slowError{fmt.Sprintf("stalled: no bytes for %.1f s", quiet.Seconds()), 10 * time.Second}
