@@ -16,7 +16,6 @@ func (s *Session) finish() {
 	reports := s.engine.Sources()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.record.Ended = time.Now()
 	sources := map[string]*Source{}
 	var order []string
 	source := func(uri string) *Source {
@@ -68,7 +67,9 @@ func (s *Session) finish() {
 
 // write keeps the record in the store.
 func (s *Session) write() error {
+	s.mu.Lock()
 	b, err := json.Marshal(&s.record)
+	s.mu.Unlock()
 	if err != nil {
 		return err
 	}

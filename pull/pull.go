@@ -1,6 +1,7 @@
 package pull
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -59,6 +60,10 @@ type Session struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	done    chan struct{}
+	err     error // set before done is closed
+
+	closed   sync.Once
+	closeErr error
 
 	mu      sync.Mutex
 	record  Record
@@ -68,7 +73,6 @@ type Session struct {
 	top     *image.Document // the manifest, where just one was wanted
 	config  ocispec.Descriptor
 	walked  chan struct{} // closed when the manifest is known, or never will be
-	err     error
 }
 
 // entry is one blob of the pull.
@@ -118,14 +122,19 @@ func (p *Puller) Start(ctx context.Context, n name.Name, req Request) (*Session,
 	return s, nil
 }
 
-// Wait returns the record of the pull once it has ended and been written, and
-// why it failed. Every blob of the image is then in the store, verified, and
-// the name is kept as a ref; or the error is a [*fetch.Error], a
-// [*store.SpaceError], one of package image about what the documents say, or
-// ctx's.
+// Wait returns the record of the pull once it has ended, and why it failed.
+// Every blob of the image is then in the store, verified, and the name is kept
+// as a ref; or the error is a [*fetch.Error], a [*store.SpaceError], one of
+// package image about what the documents say, or ctx's. The record is written,
+// and the blobs are no longer held against garbage collection, when Wait is
+// first called: work beside the pull is to have ended by then.
 func (s *Session) Wait() (*Record, error) {
 	<-s.done
-	return &s.record, s.err
+	s.closed.Do(func() {
+		s.finish()
+		s.closeErr = errors.Join(s.write(), s.lease.Release())
+	})
+	return &s.record, cmp.Or(s.err, s.closeErr)
 }
 
 // note enters an event in the record and passes it on.
@@ -163,14 +172,8 @@ func (s *Session) run() {
 	} else {
 		s.phase = "done"
 	}
+	s.record.Ended = time.Now()
 	s.mu.Unlock()
-	s.finish()
-	if werr := s.write(); err == nil {
-		err = werr
-	}
-	if lerr := s.lease.Release(); err == nil {
-		err = lerr
-	}
 	s.err = err
 	s.closeWalked()
 }
