@@ -18,6 +18,7 @@ import (
 func asError(err error, e **fetch.Error) bool { return errors.As(err, e) }
 
 func TestSingleSource(t *testing.T) {
+	t.Parallel()
 	for name, size := range map[string]int64{
 		"one byte": 1, "small": 1000, "largest small": 512 << 10, "smallest large": 512<<10 + 1,
 		"odd": 3*mb + 17, "large": 64 * mb,
@@ -128,8 +129,8 @@ func TestFaults(t *testing.T) {
 		"reset before an answer":  {faultserver.Fault{Reset: faultserver.ResetRequest}, fetch.StatusDemoted, "", fetch.ErrUnavailable},
 		"reset at accept":         {faultserver.Fault{Reset: faultserver.ResetAccept}, fetch.StatusDemoted, "", fetch.ErrUnavailable},
 		"reset in headers":        {faultserver.Fault{Reset: faultserver.ResetHeaders}, fetch.StatusDemoted, "", fetch.ErrUnavailable},
-		"reset in bodies":         {fault: faultserver.Fault{Reset: faultserver.ResetBody, After: 100_000}},
-		"short bodies":            {fault: faultserver.Fault{Body: faultserver.BodyShort, After: 200_000}},
+		"reset in bodies":         {fault: faultserver.Fault{Reset: faultserver.ResetBody, After: 500_000}},
+		"short bodies":            {fault: faultserver.Fault{Body: faultserver.BodyShort, After: 500_000}},
 		"truncated bodies":        {faultserver.Fault{Body: faultserver.BodyTruncated, After: 100_000}, fetch.StatusDemoted, "announces", fetch.ErrUnavailable},
 		"wrong bytes everywhere":  {faultserver.Fault{Lie: &faultserver.Lie{Seed: 1}}, fetch.StatusQuarantined, "wrong bytes", fetch.ErrVerification},
 		"wrong bytes from half":   {faultserver.Fault{Lie: &faultserver.Lie{Offset: size / 2, Seed: 1}}, "", "", fetch.ErrVerification},
@@ -195,6 +196,7 @@ func TestStalls(t *testing.T) {
 }
 
 func TestStallAloneFailsAndKeepsWhatCame(t *testing.T) {
+	t.Parallel()
 	b := faultserver.RandomBlob(3, 16*mb)
 	bad := serve(t, faultserver.Options{Blobs: []faultserver.Blob{b},
 		Faults: []faultserver.Fault{{Body: faultserver.BodyStall, After: 600_000, First: 1}, {StallHeaders: true}}})
@@ -213,6 +215,7 @@ func TestStallAloneFailsAndKeepsWhatCame(t *testing.T) {
 }
 
 func TestSourceDies(t *testing.T) {
+	t.Parallel()
 	b := faultserver.RandomBlob(5, 32*mb)
 	dying := serve(t, faultserver.Options{Blobs: []faultserver.Blob{b}, Rate: 16 * mb, DieAfter: 6 * mb})
 	other := serve(t, faultserver.Options{Blobs: []faultserver.Blob{b}, Rate: 16 * mb})
@@ -224,6 +227,7 @@ func TestSourceDies(t *testing.T) {
 }
 
 func TestSourceComesBack(t *testing.T) {
+	t.Parallel()
 	b := faultserver.RandomBlob(6, 8*mb)
 	s := serve(t, faultserver.Options{Blobs: []faultserver.Blob{b}, DieAfter: 3 * mb})
 	go func() {
@@ -237,6 +241,7 @@ func TestSourceComesBack(t *testing.T) {
 
 // One of several lies in one range only, which no sample finds.
 func TestOneRangeOfOneSource(t *testing.T) {
+	t.Parallel()
 	b := faultserver.RandomBlob(8, 40*mb)
 	blobs := []faultserver.Blob{b}
 	for name, n := range map[string]int{"among two": 1, "among four": 3} {
@@ -276,6 +281,7 @@ func covers(off int64) func(*http.Request) bool {
 }
 
 func TestAllLie(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		size int64
 		lies []faultserver.Lie
@@ -322,6 +328,7 @@ func TestNobodyHasIt(t *testing.T) {
 
 // A blob is fetched once however many ask.
 func TestCoalesces(t *testing.T) {
+	t.Parallel()
 	b := faultserver.RandomBlob(11, 20*mb)
 	s := serve(t, faultserver.Options{Blobs: []faultserver.Blob{b}, Rate: 40 * mb})
 	dir := t.TempDir()
@@ -344,6 +351,7 @@ func TestCoalesces(t *testing.T) {
 
 // The one who gives up doesn't take the others with him.
 func TestLeaving(t *testing.T) {
+	t.Parallel()
 	b := faultserver.RandomBlob(12, 8*mb)
 	s := serve(t, faultserver.Options{Blobs: []faultserver.Blob{b}, Rate: 8 * mb})
 	r := newRig(t)
@@ -362,6 +370,7 @@ func TestLeaving(t *testing.T) {
 }
 
 func TestCancelKeepsWhatCame(t *testing.T) {
+	t.Parallel()
 	b := faultserver.RandomBlob(13, 16*mb)
 	s := serve(t, faultserver.Options{Blobs: []faultserver.Blob{b}, Rate: 8 * mb})
 	r := newRig(t)
@@ -380,6 +389,7 @@ func TestCancelKeepsWhatCame(t *testing.T) {
 }
 
 func TestReaderFollows(t *testing.T) {
+	t.Parallel()
 	b := faultserver.RandomBlob(14, 24*mb)
 	blobs := []faultserver.Blob{b}
 	slow := serve(t, faultserver.Options{Blobs: blobs, Rate: 6 * mb})
@@ -406,6 +416,7 @@ func TestReaderFollows(t *testing.T) {
 
 // Who reads along with a lie is told when it is found out.
 func TestReaderIsRewound(t *testing.T) {
+	t.Parallel()
 	b := faultserver.RandomBlob(15, 8*mb)
 	blobs := []faultserver.Blob{b}
 	liar := serve(t, faultserver.Options{Blobs: blobs, Rate: 8 * mb, Faults: []faultserver.Fault{{Lie: &faultserver.Lie{}}}})
@@ -423,6 +434,7 @@ func TestReaderIsRewound(t *testing.T) {
 }
 
 func TestHedge(t *testing.T) {
+	t.Parallel()
 	b := faultserver.RandomBlob(16, 1000)
 	mute := serve(t, faultserver.Options{Blobs: []faultserver.Blob{b}, Faults: []faultserver.Fault{{StallHeaders: true}}})
 	good := serve(t, faultserver.Options{Blobs: []faultserver.Blob{b}})
@@ -434,6 +446,7 @@ func TestHedge(t *testing.T) {
 }
 
 func TestUnknownSize(t *testing.T) {
+	t.Parallel()
 	for name, size := range map[string]int64{"small": 1000, "large": 3 * mb} {
 		t.Run(name, func(t *testing.T) {
 			b := faultserver.RandomBlob(17, size)
