@@ -41,12 +41,15 @@ var errProven = errors.New("every source is proven wrong")
 
 // repair is what is known in the search for the liar.
 type repair struct {
-	t       *transfer
-	vouched map[*source]spans // ranges in which the source sent what is on disk
-	dispute spans             // ranges in which two sources differed
-	losses  map[*source]int   // comparisons lost against two others
-	diffs   []difference
-	dirty   int64 // lowest offset at which bytes on disk have changed; -1: none
+	t         *transfer
+	vouched   map[*source]spans // ranges in which the source sent what is on disk
+	dispute   spans             // ranges in which two sources differed
+	losses    map[*source]int   // comparisons lost against two others
+	diffs     []difference
+	aside     *aside // versions of what is in dispute
+	asideOnly bool   // what differs is put aside and not on disk
+
+	dirty int64 // lowest offset at which bytes on disk have changed; -1: none
 }
 
 // difference is one comparison that failed.
@@ -181,6 +184,8 @@ func (r *repair) settle(doubt spans, hasty bool) error {
 	var groups [][]*source
 	if len(clean) > 1 && len(clean) < len(all) {
 		groups = append(groups, clean)
+	} else if err := r.crosswise(doubt, all); err != nil || r.right() {
+		return err
 	}
 	for _, src := range all {
 		groups = append(groups, []*source{src})
@@ -280,6 +285,9 @@ func (r *repair) write(src *source, p span, b []byte) error {
 		defer t.mu.Unlock()
 		r.vouch(src, p)
 		return nil
+	}
+	if r.asideOnly {
+		return r.putAside(src, p, b)
 	}
 	t.mu.Lock()
 	r.differ(src, p, was, b)
