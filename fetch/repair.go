@@ -20,8 +20,9 @@ import (
 //  1. Samples: a few kilobytes of every so many megabytes are compared. A lie
 //     of any length shows, and where it begins and ends is known to within one
 //     step. Only the steps in doubt are read again, from the sources that
-//     never lost a comparison against two others; where there is no such
-//     majority, from each source in turn.
+//     never lost a comparison against two others. Where there is no such
+//     majority they are read crosswise, by all sources at once, what differs is
+//     kept aside, and each source's version is tried (aside.go).
 //  2. Everything nobody else vouches for is read again, each range from
 //     another source, and then the ranges in dispute are taken from each
 //     source in turn.
