@@ -146,7 +146,7 @@ func TestFaults(t *testing.T) {
 			r := newRig(t)
 			r.fetch(b, bad, good)
 			rep := r.report(bad)
-			if test.status != "" && rep.Status != test.status || !strings.Contains(rep.Reason, test.reason) {
+			if test.status != "" && rep.Status != test.status || !names(rep.Reason, test.reason) {
 				t.Errorf("the faulty source is %s (%s), want %s (%s)", rep.Status, rep.Reason, test.status, test.reason)
 			}
 			if rep := r.report(good); rep.Status != fetch.StatusUsed {
