@@ -34,17 +34,15 @@ func (r *repair) crosswise(doubt spans, order []*source) error {
 		return fmt.Errorf("put bytes in doubt aside: %w", err)
 	}
 	t.mu.Lock()
-	r.aside, r.asideOnly = &aside{f: f, by: map[*source]spans{}}, true
+	r.aside = &aside{f: f, by: map[*source]spans{}}
 	t.mu.Unlock()
-	err = r.readAgain(doubt, plan{afresh: true})
-	t.mu.Lock()
-	r.asideOnly = false
-	t.mu.Unlock()
-	for _, src := range order {
-		if err != nil || len(r.aside.by[src]) == 0 {
-			continue
+	for tried := []*source(nil); err == nil; {
+		var ready *source
+		if doubt, ready, err = r.readCrosswise(doubt, order, tried); err != nil || ready == nil {
+			break
 		}
-		if err = r.swapIn(src); err != nil {
+		tried = append(tried, ready)
+		if err = r.swapIn(ready); err != nil {
 			break
 		}
 		var ok bool
@@ -57,6 +55,36 @@ func (r *repair) crosswise(doubt spans, order []*source) error {
 		return nil
 	}
 	return err
+}
+
+// readCrosswise reads the ranges in todo afresh until one of the sources not
+// tried yet has had its say on all of them, or no more can be read. It returns
+// that source, or nil, and what is left to read.
+func (r *repair) readCrosswise(todo spans, order, tried []*source) (left spans, ready *source, err error) {
+	t := r.t
+	enough := func() bool { // with t.mu held
+		if t.writing > 0 {
+			return false
+		}
+		for _, src := range order {
+			if !slices.Contains(tried, src) && len(r.aside.by[src]) > 0 && len(t.need.minus(r.vouched[src])) == 0 {
+				ready = src
+				return true
+			}
+		}
+		return false
+	}
+	t.mu.Lock()
+	r.asideOnly = true
+	t.mu.Unlock()
+	err = r.readUntil(&todo, plan{afresh: true, enough: enough})
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r.asideOnly = false
+	if err == nil && ready == nil {
+		enough()
+	}
+	return todo, ready, err
 }
 
 // putAside keeps what src sent for p beside what is on disk.

@@ -54,6 +54,8 @@ var errTaken = errors.New("taken over")
 // plan says who may take part in a download.
 type plan struct {
 	allow func(*member) bool // nil: everybody
+	// enough, when set, ends the download early; it is called with t.mu held.
+	enough func() bool
 	// afresh: bytes are compared with those on disk and must come from a
 	// source that doesn't vouch for them yet.
 	afresh bool

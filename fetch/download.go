@@ -74,7 +74,7 @@ func (t *transfer) control(now time.Time) (over bool, err error) {
 	switch {
 	case t.local != nil:
 		return true, t.local
-	case len(t.need) == 0 && t.writing == 0:
+	case len(t.need) == 0 && t.writing == 0, t.plan.enough != nil && t.plan.enough():
 		return true, nil
 	case t.ctx.Err() != nil:
 		return true, t.ctx.Err()

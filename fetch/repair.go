@@ -237,16 +237,20 @@ func (r *repair) suspects() []*source {
 
 // readAgain downloads the ranges anew, comparing with what is on disk. Ranges
 // nobody could bring stay as they were; then the error is errExhausted.
-func (r *repair) readAgain(todo spans, p plan) error {
+func (r *repair) readAgain(todo spans, p plan) error { return r.readUntil(&todo, p) }
+
+// readUntil is readAgain, and leaves in todo what wasn't brought.
+func (r *repair) readUntil(todo *spans, p plan) error {
 	t := r.t
-	if len(todo) == 0 {
+	if len(*todo) == 0 {
 		return nil
 	}
 	t.mu.Lock()
-	t.need = slices.Clone(todo)
+	t.need = slices.Clone(*todo)
 	t.mu.Unlock()
 	err := t.download(p)
 	t.mu.Lock()
+	*todo = t.need
 	t.need, t.unclaimed = nil, nil
 	t.mu.Unlock()
 	if p.afresh && errors.Is(err, errExhausted) {
