@@ -94,7 +94,7 @@ func TestDamagedPartial(t *testing.T) {
 				t.Errorf("resumed %d, served %+v", r.Resumed, r.Served)
 			}
 			for _, s := range e.Sources() {
-				if s.Status == StatusQuarantined || s.Status == StatusDemoted {
+				if s.Status == StatusQuarantined {
 					t.Errorf("%s is %s: %s", s.URI, s.Status, s.Reason)
 				}
 			}
