@@ -123,8 +123,9 @@ func (s *Store) takeIngest(d digest.Digest, size int64, dir string, lock *os.Fil
 // somebody else has the lock.
 func (s *Store) lockIngest(dir string) (*os.File, error) {
 	if err := os.MkdirAll(dir, dirMode); err != nil {
-		if _, statErr := os.Lstat(dir); errors.Is(err, fs.ErrExist) && errors.Is(statErr, fs.ErrNotExist) {
-			return nil, nil // the other holder just removed it
+		info, statErr := os.Lstat(dir)
+		if errors.Is(err, fs.ErrExist) && (errors.Is(statErr, fs.ErrNotExist) || statErr == nil && info.IsDir()) {
+			return nil, nil // another holder just removed it, and maybe one made it anew
 		}
 		return nil, err
 	}
