@@ -19,7 +19,7 @@ type aside struct {
 // crosswise reads the ranges in doubt from other sources than they came from,
 // all at once, puts what differs aside, and then tries each source's version.
 // It returns nil whether or not one was right; see right.
-func (r *repair) crosswise(doubt spans, order []*source) error {
+func (r *repair) crosswise(doubt spans, order []*source, hasty bool) error {
 	t := r.t
 	free, err := t.e.opts.Store.Free()
 	if err != nil || free < 2*doubt.size() {
@@ -38,7 +38,7 @@ func (r *repair) crosswise(doubt spans, order []*source) error {
 	t.mu.Unlock()
 	for tried := []*source(nil); err == nil; {
 		var ready *source
-		if doubt, ready, err = r.readCrosswise(doubt, order, tried); err != nil || ready == nil {
+		if doubt, ready, err = r.readCrosswise(doubt, order, tried, hasty); err != nil || ready == nil {
 			break
 		}
 		tried = append(tried, ready)
@@ -60,7 +60,7 @@ func (r *repair) crosswise(doubt spans, order []*source) error {
 // readCrosswise reads the ranges in todo afresh until one of the sources not
 // tried yet has had its say on all of them, or no more can be read. It returns
 // that source, or nil, and what is left to read.
-func (r *repair) readCrosswise(todo spans, order, tried []*source) (left spans, ready *source, err error) {
+func (r *repair) readCrosswise(todo spans, order, tried []*source, hasty bool) (left spans, ready *source, err error) {
 	t := r.t
 	enough := func() bool { // with t.mu held
 		if t.writing > 0 {
@@ -77,7 +77,7 @@ func (r *repair) readCrosswise(todo spans, order, tried []*source) (left spans, 
 	t.mu.Lock()
 	r.asideOnly = true
 	t.mu.Unlock()
-	err = r.readUntil(&todo, plan{afresh: true, enough: enough})
+	err = r.readUntil(&todo, plan{afresh: true, hasty: hasty, enough: enough})
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r.asideOnly = false

@@ -185,7 +185,7 @@ func (r *repair) settle(doubt spans, hasty bool) error {
 	var groups [][]*source
 	if len(clean) > 1 && len(clean) < len(all) {
 		groups = append(groups, clean)
-	} else if err := r.crosswise(doubt, all); err != nil || r.right() {
+	} else if err := r.crosswise(doubt, all, hasty); err != nil || r.right() {
 		return err
 	}
 	for _, src := range all {
