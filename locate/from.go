@@ -58,6 +58,8 @@ func FromName(n name.Name, origin string) (Locator, error) {
 		}
 		uri := n.Kind.String() + ":" + abs.Path
 		return fixed(transport.Route{URI: uri, Source: uri, Origin: origin}), nil
+	case name.Place:
+		return fixed(transport.Route{URI: n.Path, Source: n.Path, Origin: origin}), nil
 	}
 	return nil, fmt.Errorf("source %q: a digest is not a place; give a registry, a layout, an archive or a URI", n)
 }

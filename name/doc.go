@@ -4,10 +4,11 @@
 //
 // # Grammar
 //
-//	name     := registry / local / digest
+//	name     := registry / local / place / digest
 //	registry := ["docker://"] [HOST[":"PORT] "/"] REPOSITORY [":" TAG] ["@" digest]
 //	local    := scheme ":" path [":" ref] ["@" digest]
 //	scheme   := "oci" / "oci-archive" / "docker-archive"
+//	place    := URI ["#" ref] ["@" digest]
 //	digest   := "sha256:" 64hex / "sha512:" 128hex / "blake3:" 64hex
 //
 // A registry reference is read with the grammar and the short names of
@@ -22,6 +23,12 @@
 // colon itself is written with "%3A" for it ("oci:/srv/a%3Ab"), and with "%25"
 // for a percent sign that stands before "3A" or "25"; any other percent sign
 // stands for itself.
+//
+// # Places
+//
+// A place is an OCI layout somewhere else: sftp://HOST/DIR, s3://BUCKET/PREFIX,
+// ipfs://CID and their like. The URI is kept as it is written; its fragment,
+// percent-decoded, is the ref.
 //
 // The ref "@N" is the N-th image of the layout or archive, counting from 0.
 package name

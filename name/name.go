@@ -2,6 +2,7 @@ package name
 
 import (
 	"fmt"
+	"net/url"
 	"path/filepath"
 	"strings"
 
@@ -25,6 +26,9 @@ const (
 	DockerArchive
 	// Digest is content by its digest alone, wherever it may be.
 	Digest
+	// Place is an image in an OCI layout at a place that a URI names: a
+	// directory of an SSH host, a bucket, an IPFS directory, …
+	Place
 )
 
 // schemes are the prefixes of local names.
@@ -38,6 +42,8 @@ func (k Kind) String() string {
 		return "docker"
 	case Digest:
 		return "digest"
+	case Place:
+		return "place"
 	}
 	if s, ok := schemes[k]; ok {
 		return s
@@ -59,9 +65,10 @@ type Name struct {
 	Tag string
 
 	// Path is the directory or file of a local name, as written: it may be
-	// relative.
+	// relative. For a Place it is the URI, without fragment.
 	Path string
-	// Ref selects the image within Path; empty means the only one there.
+	// Ref selects the image within Path; empty means the only one there. For a
+	// Place it is the URI's fragment, decoded.
 	Ref string
 
 	// Digest is what was written behind the "@", or the whole of a Digest.
@@ -100,6 +107,11 @@ func (n Name) String() string {
 		if n.Tag != "" {
 			b.WriteString(":" + n.Tag)
 		}
+	case Place:
+		b.WriteString(n.Path)
+		if n.Ref != "" {
+			b.WriteString("#" + (&url.URL{Fragment: n.Ref}).EscapedFragment())
+		}
 	default:
 		b.WriteString(n.Kind.String() + ":" + escapePath(n.Path))
 		if n.Ref != "" {
@@ -136,7 +148,7 @@ func (n Name) Familiar() string {
 // Absolute returns n with a relative Path made absolute, so that its String
 // means the same in every working directory.
 func (n Name) Absolute() (Name, error) {
-	if n.Path == "" || filepath.IsAbs(n.Path) {
+	if !n.IsLocal() || filepath.IsAbs(n.Path) {
 		return n, nil
 	}
 	abs, err := filepath.Abs(n.Path)

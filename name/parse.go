@@ -3,7 +3,9 @@ package name
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -112,7 +114,50 @@ func (p parser) parse() (Name, error) {
 		d, err := p.digest(s, 0)
 		return Name{Kind: Digest, Digest: d}, err
 	}
-	return Name{}, p.fail(0, "scheme %q doesn't name images; use docker://, oci:, oci-archive: or docker-archive:, or give it as a source with --from", clip(scheme))
+	if slices.Contains(places, scheme) {
+		return p.place(s)
+	}
+	return Name{}, p.fail(0, "scheme %q doesn't name images; use docker://, oci:, oci-archive:, docker-archive: or one of %s, or give it as a source with --from", clip(scheme), strings.Join(places, "://, ")+"://")
+}
+
+// places are the schemes of URIs of places that may hold an OCI layout.
+var places = []string{"sftp", "ssh", "ftp", "ftps", "s3", "gs", "azblob", "ipfs", "ipns"}
+
+// place reads the URI of a layout, its ref in the fragment.
+func (p parser) place(s string) (Name, error) {
+	n := Name{Kind: Place}
+	if i := digestSuffix.FindStringIndex(s); i != nil {
+		d, err := p.digest(s[i[0]+1:], i[0]+1)
+		if err != nil {
+			return Name{}, err
+		}
+		n.Digest, s = d, s[:i[0]]
+	}
+	uri, fragment, hasFragment := strings.Cut(s, "#")
+	u, err := url.Parse(s)
+	switch {
+	case err != nil: // it quotes the URI, and any password in it
+		return Name{}, &Error{Input: schemeOnly(p.input), Problem: "not a URI (RFC 3986); percent-encode what can't stand in one"}
+	case hasPassword(u):
+		return Name{}, &Error{Input: schemeOnly(p.input), Problem: "a name is kept and shown, so it can't hold a password; give that to --from, or keep it where the scheme's page in docs/ says"}
+	case u.Host == "":
+		return Name{}, p.fail(-1, "no host, bucket or CID after %s://", u.Scheme)
+	case hasFragment && fragment == "":
+		return Name{}, p.fail(len(uri), "nothing follows the '#'; write URI#REF, or leave it out")
+	}
+	n.Path, n.Ref = uri, u.Fragment
+	return n, nil
+}
+
+func hasPassword(u *url.URL) bool {
+	_, ok := u.User.Password()
+	return ok
+}
+
+// schemeOnly returns what of a malformed URI is fit to be shown.
+func schemeOnly(s string) string {
+	scheme, _, _ := strings.Cut(s, ":")
+	return scheme + "://…"
 }
 
 // schemeOf returns what stands before the first colon of s where that makes s

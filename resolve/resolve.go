@@ -120,13 +120,13 @@ func (Digests) Resolve(_ context.Context, n name.Name, known ocispec.Descriptor)
 	return digestOnly(n, known), nil
 }
 
-// Finder finds images in local places; layout.Transport and archive.Transport
-// are some.
+// Finder finds images in layouts and archives; layout.Transport,
+// archive.Transport and filetree.Tree are some.
 type Finder interface {
 	Resolve(ctx context.Context, n name.Name) (ocispec.Descriptor, error)
 }
 
-// Local resolves names of layouts and archives.
+// Local resolves names of layouts and archives, wherever they are.
 type Local struct {
 	Finder Finder
 }
@@ -138,6 +138,9 @@ func (l Local) Resolve(ctx context.Context, n name.Name, _ ocispec.Descriptor) (
 		return Resolution{}, notFound(n, err)
 	}
 	by := Testimony{Resolver: n.Kind.String(), URI: n.Kind.String() + ":" + n.Path, Time: time.Now()}
+	if n.Kind == name.Place {
+		by.Resolver, by.URI = "oci", n.Path
+	}
 	return Resolution{Descriptor: desc, By: by}, nil
 }
 
