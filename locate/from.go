@@ -18,30 +18,82 @@ import (
 // casVariables are what a template may use (oci-cas-template-v1).
 var casVariables = []string{"digest", "algorithm", "encoded"}
 
-// From returns the locator that a source's URI stands for: a registry's
-// repository (docker://, or a bare name), a layout or archive (oci:,
-// oci-archive:, docker-archive:), CAS over HTTP (an http or https URI template,
-// RFC 6570, over digest, algorithm and encoded, or a base that ends in "/"), or
-// a bare tree of files (file:///DIR). The origin says who named the source.
+// From returns the locator that a source's URI stands for; [Kinds] lists what
+// there is. A URI of another scheme is taken as it is, for whatever transport
+// reads that scheme. The origin says who named the source.
 //
 // A source located by From may be asked for any blob. Whether it has it is
 // found by asking.
 func From(uri, origin string) (Locator, error) {
 	scheme, rest, _ := strings.Cut(uri, ":")
-	switch scheme {
-	case "http", "https":
-		return fromHTTP(uri, origin)
-	case "file":
-		return fromFile(uri, rest, origin)
+	if k, ok := kindOf(scheme); ok && (scheme != "docker" || strings.HasPrefix(rest, "//")) {
+		return k.parse(uri, origin)
 	}
-	if known := []string{"docker", "oci", "oci-archive", "docker-archive", "http", "https", "file"}; strings.HasPrefix(rest, "//") && !slices.Contains(known, scheme) {
-		return nil, fmt.Errorf("source %q: no transport for scheme %q; there are %s", transport.Redact(uri), scheme, strings.Join(known, ", "))
+	if strings.HasPrefix(rest, "//") {
+		return fromURI(uri, origin)
 	}
+	return fromNamed(uri, origin)
+}
+
+// fromNamed reads a URI that is, or could be, an image's name.
+func fromNamed(uri, origin string) (Locator, error) {
 	n, err := name.Parse(uri)
 	if err != nil {
 		return nil, fmt.Errorf("source %w", err)
 	}
 	return FromName(n, origin)
+}
+
+// fromPlace reads the URI of a place that keeps files. It may hold a password,
+// which a name may not; a fragment, which chooses an image, is no part of the
+// place.
+func fromPlace(uri, origin string) (Locator, error) {
+	place, _, _ := strings.Cut(uri, "#")
+	u, err := url.Parse(place)
+	if err != nil {
+		return nil, notURI(uri)
+	}
+	if u.Host == "" {
+		return nil, fmt.Errorf("source %q: no host, bucket or CID after %s://", transport.Redact(uri), u.Scheme)
+	}
+	return fixed(transport.Route{URI: place, Source: place, Origin: origin}), nil
+}
+
+func notURI(uri string) error {
+	return fmt.Errorf("source %q: not a URI (RFC 3986); percent-encode what can't stand in one", transport.Redact(uri))
+}
+
+// fromURI takes a URI as it is.
+func fromURI(uri, origin string) (Locator, error) {
+	u, err := url.Parse(uri)
+	if err != nil || u.Scheme == "" {
+		return nil, notURI(uri)
+	}
+	return fixed(transport.Route{URI: uri, Source: uri, Origin: origin}), nil
+}
+
+func fromMagnet(uri, origin string) (Locator, error) {
+	if !strings.HasPrefix(uri, "magnet:?") {
+		return nil, fmt.Errorf("source %q: want magnet:?xt=urn:btih:… or urn:btmh:…", transport.Redact(uri))
+	}
+	return fromURI(uri, origin)
+}
+
+// fromTorrent makes the path of a .torrent file absolute.
+func fromTorrent(uri, origin string) (Locator, error) {
+	path, fragment, chosen := strings.Cut(strings.TrimPrefix(uri, "torrent:"), "#")
+	if path == "" {
+		return nil, fmt.Errorf("source %q: want torrent:FILE", uri)
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("source %q: %w", uri, err)
+	}
+	plain := "torrent:" + abs
+	if chosen {
+		plain += "#" + fragment
+	}
+	return fixed(transport.Route{URI: plain, Source: uri, Origin: origin}), nil
 }
 
 // FromName returns the locator for the place an image's name speaks of. A bare
@@ -71,7 +123,8 @@ func fixed(r transport.Route) Locator {
 	})
 }
 
-func fromFile(uri, rest, origin string) (Locator, error) {
+func fromFile(uri, origin string) (Locator, error) {
+	rest := strings.TrimPrefix(uri, "file:")
 	u, err := url.Parse(uri)
 	if err != nil || u.Host != "" && u.Host != "localhost" || !strings.HasPrefix(rest, "//") || !filepath.IsAbs(u.Path) {
 		return nil, fmt.Errorf("source %q: want file:///DIR with an absolute directory", uri)

@@ -121,7 +121,7 @@ func (p parser) parse() (Name, error) {
 }
 
 // places are the schemes of URIs of places that may hold an OCI layout.
-var places = []string{"sftp", "ssh", "ftp", "ftps", "s3", "gs", "azblob", "ipfs", "ipns"}
+var places = []string{"sftp", "ssh", "ftp", "ftps", "ftpes", "s3", "gs", "azblob", "ipfs", "ipns"}
 
 // place reads the URI of a layout, its ref in the fragment.
 func (p parser) place(s string) (Name, error) {
