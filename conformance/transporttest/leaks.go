@@ -1,0 +1,170 @@
+package transporttest
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/waybill-project/waybill/transport"
+)
+
+// rounds is how often everything is done while looking for leaks: what is lost
+// each time then shows.
+const rounds = 20
+
+// leaks tests that nothing is left behind by Opens that went well or badly.
+func (s *suite) leaks() {
+	p, few := s.put(large), s.small()
+	s.t.Run("goroutines and descriptors", func(t *testing.T) {
+		s.round(t, p, few) // what is made once, and connections kept for the next
+		before := settle(t, counts{})
+		for range rounds {
+			s.round(t, p, few)
+		}
+		// Fewer than one a round: what is pooled may vary a little.
+		after := settle(t, counts{goroutines: before.goroutines + rounds/2, descriptors: before.descriptors + rounds/2})
+		if after.goroutines > before.goroutines+rounds/2 || after.descriptors > before.descriptors+rounds/2 {
+			t.Errorf("after %d rounds there are %s, before them %s:\n%s", rounds, after, before, describe(before))
+		}
+	})
+}
+
+// round opens in all the ways there are: to the end, closed in the middle,
+// cancelled, missing.
+func (s *suite) round(t *testing.T, p, few placed) {
+	t.Helper()
+	s.checkRange(t, few, span{offset: 0, length: few.blob.Size})
+
+	body := s.mustOpen(t, t.Context(), p, 0, p.blob.Size)
+	readSome(t, body, p.blob)
+	closeReader(t, body)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	body = s.mustOpen(t, ctx, p, 0, p.blob.Size)
+	readSome(t, body, p.blob)
+	cancel()
+	checkCancelled(t, body)
+	closeReader(t, body)
+
+	desc := few.blob.Descriptor()
+	desc.Digest = digest.FromString("another")
+	body, err := s.open(t, t.Context(), few.route, desc, 0, desc.Size)
+	if err == nil {
+		closeReader(t, body)
+	} else if wrong := wrongError(err, few.route); wrong != nil {
+		t.Error(wrong)
+	}
+	if sizer, ok := s.h.Transport.(transport.Sizer); ok {
+		within(t, patience, "Size", func() { _, _ = sizer.Size(t.Context(), few.route, desc) })
+	}
+}
+
+// counts is how much of what may leak there is.
+type counts struct {
+	goroutines, descriptors int
+	ids                     map[string]bool // of the goroutines
+}
+
+func (c counts) String() string {
+	return fmt.Sprintf("%d goroutines and %d file descriptors", c.goroutines, c.descriptors)
+}
+
+// settle waits until there is no more than enough, or nothing has changed for a
+// while, and returns what there is.
+func settle(t testing.TB, enough counts) counts {
+	t.Helper()
+	now := count(t)
+	for same := 0; same < 20; same++ {
+		if now.goroutines <= enough.goroutines && now.descriptors <= enough.descriptors {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+		then := now
+		if now = count(t); now.goroutines < then.goroutines || now.descriptors < then.descriptors {
+			same = 0
+		}
+	}
+	return now
+}
+
+func count(t testing.TB) counts {
+	t.Helper()
+	c := counts{goroutines: runtime.NumGoroutine(), ids: map[string]bool{}}
+	for _, g := range strings.Split(string(stacks()), "\n\n") {
+		c.ids[goroutineID(g)] = true
+	}
+	fds, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatalf("counting file descriptors: %v", err)
+	}
+	c.descriptors = len(fds)
+	return c
+}
+
+// goroutineID returns N of a stack that begins with "goroutine N [".
+func goroutineID(stack string) string {
+	id, _, _ := strings.Cut(strings.TrimPrefix(stack, "goroutine "), " ")
+	return id
+}
+
+// describe returns what there is now that wasn't before.
+func describe(before counts) string {
+	var b strings.Builder
+	for _, g := range strings.Split(string(stacks()), "\n\n") {
+		if !before.ids[goroutineID(g)] {
+			fmt.Fprintf(&b, "%s\n\n", g)
+		}
+	}
+	fds, _ := os.ReadDir("/proc/self/fd")
+	for _, fd := range fds {
+		if target, err := os.Readlink("/proc/self/fd/" + fd.Name()); err == nil {
+			fmt.Fprintf(&b, "descriptor %s: %s\n", fd.Name(), target)
+		}
+	}
+	return b.String()
+}
+
+// huge tests offsets that 32 bits can't hold.
+func (s *suite) huge() {
+	if s.h.MaxSize > 0 && s.h.MaxSize < hugeSize {
+		return
+	}
+	put := s.h.Huge
+	if put == nil {
+		put = s.h.Put
+	}
+	b := hugeBlob()
+	p := placed{b, put(s.t, b)}
+	if s.h.WholeOnly {
+		s.t.Run("whole", func(t *testing.T) {
+			body := s.mustOpen(t, t.Context(), p, 0, b.Size)
+			readSome(t, body, b)
+			closeReader(t, body)
+		})
+		return
+	}
+	for _, r := range []span{
+		{"first bytes", 0, 100_000},
+		{"past 2 GiB", 2*gib - 10, 20},
+		{"past 4 GiB", 4*gib - 10, 20},
+		{"over 5 GiB", 5*gib - 1000, 40_000},
+		{"from 5 GiB on", 5 * gib, 40_000},
+		{"last bytes", b.Size - 40_000, 40_000},
+		{"last byte", b.Size - 1, 1},
+	} {
+		s.t.Run(r.name, func(t *testing.T) { s.checkRange(t, p, r) })
+	}
+	s.t.Run("opened whole and closed", func(t *testing.T) {
+		body := s.mustOpen(t, t.Context(), p, 0, b.Size)
+		readSome(t, body, b)
+		closeReader(t, body)
+	})
+	s.t.Run("size", func(t *testing.T) { s.checkSize(t, p) })
+}

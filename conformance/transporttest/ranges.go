@@ -1,0 +1,178 @@
+package transporttest
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/waybill-project/waybill/transport"
+)
+
+// span is a range with a name.
+type span struct {
+	name           string
+	offset, length int64
+}
+
+// spans returns the ranges of a blob of size bytes that are worth trying.
+func spans(size int64) []span {
+	return []span{
+		{"whole", 0, size},
+		{"first part", 0, 1000},
+		{"middle part", size/2 - 7, 4099},
+		{"last part", size - 1000, 1000},
+		{"all but the first byte", 1, size - 1},
+		{"all but the last byte", 0, size - 1},
+		{"first byte", 0, 1},
+		{"byte in the middle", size / 2, 1},
+		{"last byte", size - 1, 1},
+		{"over a page", 4095, 2},
+		{"over 32 KiB", 32*kib - 1, 3},
+	}
+}
+
+// ranges tests that the bytes asked for come, and no others.
+func (s *suite) ranges() {
+	p := s.put(small)
+	for _, r := range spans(p.blob.Size) {
+		s.t.Run(r.name, func(t *testing.T) { s.checkRange(t, p, r) })
+	}
+	s.t.Run("unknown size", func(t *testing.T) {
+		desc := p.blob.Descriptor()
+		desc.Size = -1
+		s.checkWhole(t, p, desc, -1)
+	})
+
+	one := s.put(1)
+	s.t.Run("blob of one byte", func(t *testing.T) { s.checkWhole(t, one, one.blob.Descriptor(), 1) })
+	empty := s.put(0)
+	s.t.Run("empty blob", func(t *testing.T) { s.checkWhole(t, empty, empty.blob.Descriptor(), 0) })
+	s.t.Run("empty blob of unknown size", func(t *testing.T) {
+		desc := empty.blob.Descriptor()
+		desc.Size = -1
+		s.checkWhole(t, empty, desc, -1)
+	})
+
+	for _, r := range []span{
+		{"from the end on", p.blob.Size, 1},
+		{"far past the end", p.blob.Size + 10_000, 1000},
+		{"over the end", p.blob.Size - 10, 20},
+	} {
+		s.t.Run(r.name, func(t *testing.T) { s.checkBeyond(t, p, p.blob.Descriptor(), r) })
+	}
+	s.t.Run("far past the end of unknown size", func(t *testing.T) {
+		desc := p.blob.Descriptor()
+		desc.Size = -1
+		s.checkBeyond(t, p, desc, span{offset: p.blob.Size + 10_000, length: 1000})
+	})
+}
+
+// checkRange opens a range and checks every byte.
+func (s *suite) checkRange(t *testing.T, p placed, r span) {
+	t.Helper()
+	if s.h.WholeOnly && r.length != p.blob.Size {
+		got, err := s.open(t, t.Context(), p.route, p.blob.Descriptor(), r.offset, r.length)
+		if err == nil {
+			closeReader(t, got)
+		}
+		if wrong := wrongError(err, p.route, transport.ErrRangeUnsupported); wrong != nil {
+			t.Errorf("Open of a part where only whole blobs are sent: %v", wrong)
+		}
+		return
+	}
+	body := s.mustOpen(t, t.Context(), p, r.offset, r.length)
+	defer closeReader(t, body)
+	within(t, patience, "reading", func() {
+		if err := expect(body, p.blob, r.offset, r.length, 32*1024); err != nil {
+			t.Errorf("%d bytes at %d: %v", r.length, r.offset, err)
+		}
+	})
+}
+
+// checkWhole opens the whole blob with a descriptor and length that ask for it,
+// and checks every byte.
+func (s *suite) checkWhole(t *testing.T, p placed, desc ocispec.Descriptor, length int64) {
+	t.Helper()
+	body, err := s.open(t, t.Context(), p.route, desc, 0, length)
+	if err != nil {
+		t.Fatalf("Open of the whole, size %d and length %d: %v", desc.Size, length, err)
+	}
+	defer closeReader(t, body)
+	within(t, patience, "reading", func() {
+		if err := expect(body, p.blob, 0, p.blob.Size, 32*1024); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// checkBeyond opens a range that isn't all there: that is an error, of Open or
+// the first Read.
+func (s *suite) checkBeyond(t *testing.T, p placed, desc ocispec.Descriptor, r span) {
+	t.Helper()
+	body, err := s.open(t, t.Context(), p.route, desc, r.offset, r.length)
+	if err == nil {
+		defer closeReader(t, body)
+		within(t, patience, "Read", func() {
+			var n int
+			if n, err = body.Read(make([]byte, 100)); n > 0 {
+				err = fmt.Errorf("read %d bytes of a range that is not all in the blob", n)
+			}
+		})
+	}
+	if wrong := wrongError(err, p.route); wrong != nil {
+		t.Errorf("%d bytes at %d of %d: %v", r.length, r.offset, p.blob.Size, wrong)
+	}
+}
+
+// concurrent tests that many ranges can be open at once.
+func (s *suite) concurrent() {
+	const opens = 32
+	p := s.put(opens*128*kib + 5)
+	s.t.Run("32 ranges at once", func(t *testing.T) {
+		part := p.blob.Size / opens
+		if s.h.WholeOnly {
+			part = p.blob.Size
+		}
+		errs := make(chan error, opens)
+		// Nobody reads on before everybody has read something.
+		var begun sync.WaitGroup
+		begun.Add(opens)
+		for i := range int64(opens) {
+			r := span{offset: i * part % p.blob.Size, length: part}
+			if s.h.WholeOnly {
+				r.offset = 0
+			}
+			go func() { errs <- s.readTogether(t, p, r, &begun) }()
+		}
+		within(t, patience, "reading 32 ranges", func() {
+			for range opens {
+				if err := <-errs; err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	})
+}
+
+// readTogether opens a range, reads its first byte, waits for the others to
+// have done so, and reads the rest.
+func (s *suite) readTogether(t *testing.T, p placed, r span, begun *sync.WaitGroup) error {
+	wait := sync.OnceFunc(func() { begun.Done(); begun.Wait() })
+	defer wait()
+	body, err := s.h.Transport.Open(t.Context(), p.route, p.blob.Descriptor(), r.offset, r.length)
+	if err != nil {
+		return fmt.Errorf("Open of %d bytes at %d: %w", r.length, r.offset, err)
+	}
+	defer body.Close()
+	first := func(buf []byte) (int, error) {
+		n, err := body.Read(buf[:1])
+		wait()
+		return n, err
+	}
+	if err := expect(&firstRead{body, first}, p.blob, r.offset, r.length, 10_000); err != nil {
+		return fmt.Errorf("%d bytes at %d: %w", r.length, r.offset, err)
+	}
+	return nil
+}
