@@ -99,6 +99,10 @@ type Request struct {
 	// Authorization is the value of that header, for URL's origin only; empty
 	// means none.
 	Authorization string
+	// Sign, where set, adds what authenticates the request as it is about to be
+	// sent, in headers. A signature is for one URL: it is called for URL alone,
+	// and an answer that redirects is a [*StatusError] as any other failure is.
+	Sign func(*http.Request) error
 	// Body is sent with a POST. Secret is what in it must not be shown, should
 	// the server repeat it in an error.
 	Body, Secret string
@@ -142,8 +146,9 @@ func (c *Client) Do(ctx context.Context, r *Request) (*Response, error) {
 		if resp.StatusCode >= 200 && resp.StatusCode < 300 {
 			return &Response{Response: resp, URL: u, Redirects: redirects, Floor: floor}, nil
 		}
-		if !isRedirect(resp.StatusCode) {
-			return nil, statusFailure(resp, u, class, redirects, append(secretsOf(authorization), r.Secret))
+		if !isRedirect(resp.StatusCode) || r.Sign != nil {
+			secrets := append(secretsOf(authorization), r.Secret)
+			return nil, statusFailure(resp, u, class, redirects, append(secrets, signatureOf(r, resp.Request)...))
 		}
 		discard(resp)
 		next, err := redirectTarget(r, resp, u, redirects)

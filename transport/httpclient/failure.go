@@ -45,6 +45,9 @@ type StatusError struct {
 	// Text is the start of the body in one line, without the credentials that
 	// were sent should the server repeat them.
 	Text string
+	// Body is the start of the body, some kilobytes of it at most, for whoever
+	// can read more from it than a person; also without the credentials.
+	Body string
 }
 
 // Error returns the status and what the server said.
@@ -87,8 +90,9 @@ func statusFailure(resp *http.Response, u *url.URL, class netclass.Class, redire
 		Header:    resp.Header,
 		Class:     class,
 		Redirects: redirects,
-		Text:      OneLine(withoutSecrets(text, secrets)),
+		Body:      withoutSecrets(text, secrets),
 	}
+	e.Text = OneLine(e.Body)
 	te := &transport.Error{Kind: e.kind(), URI: shown(u.String()), Err: e}
 	if te.Kind == transport.ErrThrottled {
 		te.RetryAfter = ParseRetryAfter(resp.Header.Get("Retry-After"), sentAt(resp))
@@ -122,6 +126,20 @@ func secretsOf(authorization string) []string {
 	if plain, err := base64.StdEncoding.DecodeString(value); err == nil && strings.EqualFold(scheme, "Basic") {
 		_, password, _ := strings.Cut(string(plain), ":")
 		secrets = append(secrets, password)
+	}
+	return secrets
+}
+
+// signatureOf returns what in the headers that r.Sign added must not be shown.
+func signatureOf(r *Request, sent *http.Request) []string {
+	var secrets []string
+	if r.Sign == nil || sent == nil {
+		return nil
+	}
+	for name, values := range sent.Header {
+		if _, ours := r.Header[name]; !ours && name != "User-Agent" {
+			secrets = append(secrets, values...)
+		}
 	}
 	return secrets
 }

@@ -119,6 +119,11 @@ func (c *Client) newRequest(ctx context.Context, r *Request, u *url.URL, authori
 	if authorization != "" {
 		req.Header.Set("Authorization", authorization)
 	}
+	if r.Sign != nil {
+		if err := r.Sign(req); err != nil {
+			return nil, &configError{err}
+		}
+	}
 	return req, nil
 }
 

@@ -15,10 +15,12 @@ import (
 
 // Request is a range of a blob.
 type Request struct {
-	// URL, Header, Authorization and Floor are as in [httpclient.Request].
+	// URL, Header, Authorization, Sign and Floor are as in
+	// [httpclient.Request].
 	URL           string
 	Header        http.Header
 	Authorization string
+	Sign          func(*http.Request) error
 	Floor         netclass.Class
 
 	// Size is that of the blob in bytes, or -1 where unknown.
@@ -64,7 +66,7 @@ func (r *Request) do(ctx context.Context, c *httpclient.Client, method, bytes st
 		h.Set("Range", bytes)
 	}
 	return c.Do(ctx, &httpclient.Request{
-		Method: method, URL: r.URL, Header: h, Authorization: r.Authorization, Floor: r.Floor,
+		Method: method, URL: r.URL, Header: h, Authorization: r.Authorization, Sign: r.Sign, Floor: r.Floor,
 	})
 }
 
