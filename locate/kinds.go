@@ -27,23 +27,23 @@ type Kind struct {
 var kinds = []Kind{
 	{
 		Schemes: []string{"docker"}, Forms: []string{"docker://HOST/REPO[:TAG][@DIGEST]", "HOST/REPO:TAG", "alpine"},
-		What: "a registry", Name: true, Page: "sources.md#registries", parse: fromNamed,
+		What: "a registry", Name: true, Page: "sources.md#registry", parse: fromNamed,
 	},
 	{
 		Schemes: []string{"oci"}, Forms: []string{"oci:DIR[:REF]"},
-		What: "an OCI layout in a directory", Name: true, Page: "sources.md#layouts", parse: fromNamed,
+		What: "an OCI layout in a directory", Name: true, Page: "sources.md#layout", parse: fromNamed,
 	},
 	{
 		Schemes: []string{"oci-archive"}, Forms: []string{"oci-archive:FILE[:REF]"},
-		What: "a tar of one", Name: true, Page: "sources.md#archives", parse: fromNamed,
+		What: "a tar of one", Name: true, Page: "sources.md#archive", parse: fromNamed,
 	},
 	{
 		Schemes: []string{"docker-archive"}, Forms: []string{"docker-archive:FILE[:REF]"},
-		What: "what `docker save` writes", Name: true, Page: "sources.md#archives", parse: fromNamed,
+		What: "what `docker save` writes", Name: true, Page: "sources.md#docker-save", parse: fromNamed,
 	},
 	{
 		Schemes: []string{"https", "http"}, Forms: []string{"https://HOST/blobs/", "https://HOST/{algorithm}/{encoded}"},
-		What: "a plain web server: a base that ends in `/`, or a URI template (RFC 6570)", Page: "sources.md#web-servers", parse: fromHTTP,
+		What: "a plain web server: a base that ends in `/`, or a URI template (RFC 6570)", Page: "sources.md#web-server", parse: fromHTTP,
 	},
 	{
 		Schemes: []string{"sftp", "ssh"}, Forms: []string{"sftp://[USER@]HOST[:PORT]/DIR"},
@@ -83,7 +83,7 @@ var kinds = []Kind{
 	},
 	{
 		Schemes: []string{"file"}, Forms: []string{"file:///DIR"},
-		What: "a directory of blobs", Page: "sources.md#directories-of-blobs", parse: fromFile,
+		What: "a directory of blobs", Page: "sources.md#directory", parse: fromFile,
 	},
 }
 

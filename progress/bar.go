@@ -88,7 +88,7 @@ func totalCells(s Snapshot, p pace) []cell {
 		{text: clean(s.Phase), drop: 6},
 		{bar: true, done: percent(s.Done, s.Size), drop: 3, style: green},
 		{text: pad(fmt.Sprintf("%d%%", percent(s.Done, s.Size)), -4)},
-		{text: formatBytes(s.Done) + " / " + formatBytes(s.Size), drop: 5},
+		{text: FormatBytes(s.Done) + " / " + FormatBytes(s.Size), drop: 5},
 		{text: pad(formatRate(p.rate), -10), drop: 1},
 		{text: pad(eta, 10), drop: 2},
 	}
@@ -118,12 +118,12 @@ func blobCells(b Blob) []cell {
 		{text: pad(clean(string(b.State)), len(BlobVerifying)), drop: 2, style: style},
 	}
 	if b.Size < 0 {
-		return append(cells, cell{text: formatBytes(b.Done), drop: 1})
+		return append(cells, cell{text: FormatBytes(b.Done), drop: 1})
 	}
 	return append(cells,
 		cell{bar: true, done: percent(b.Done, b.Size), drop: 1},
 		cell{text: pad(fmt.Sprintf("%d%%", percent(b.Done, b.Size)), -4)},
-		cell{text: pad(formatBytes(b.Done)+" / "+formatBytes(b.Size), -19), drop: 3})
+		cell{text: pad(FormatBytes(b.Done)+" / "+FormatBytes(b.Size), -19), drop: 3})
 }
 
 // sourceLines are those of the sources, in at most room lines. Where there are
@@ -152,7 +152,7 @@ func sourceCells(s Source, uri int) []cell {
 	cells := []cell{
 		{text: "  " + pad(cut(clean(s.URI), uri), uri)},
 		{text: pad(formatRate(s.BytesPerSecond), -10), drop: 1},
-		{text: pad(formatBytes(s.Bytes), -8), drop: 3},
+		{text: pad(FormatBytes(s.Bytes), -8), drop: 3},
 		{text: clean(string(s.Status)), drop: 2, style: statusStyles[s.Status]},
 	}
 	if s.Reason != "" {

@@ -25,7 +25,7 @@ func (v *plainView) update(s Snapshot, p pace) {
 		}
 	}
 	line := fmt.Sprintf("%s: %s %d%%, %s of %s, %s", clean(s.Name), clean(s.Phase), percent(s.Done, s.Size),
-		formatBytes(s.Done), formatBytes(s.Size), formatRate(p.rate))
+		FormatBytes(s.Done), FormatBytes(s.Size), formatRate(p.rate))
 	if p.eta >= 0 {
 		line += ", ETA " + formatDuration(p.eta)
 	}

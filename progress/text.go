@@ -80,8 +80,9 @@ func pad(s string, columns int) string {
 
 var units = []string{"kB", "MB", "GB", "TB", "PB", "EB"}
 
-// formatBytes writes a number of bytes in decimal units: 999 B, 1.2 kB, 45.6 MB.
-func formatBytes(n int64) string {
+// FormatBytes writes a number of bytes as people read it, in decimal units:
+// 999 B, 1.2 kB, 45.6 MB.
+func FormatBytes(n int64) string {
 	if n < 1000 {
 		return strconv.FormatInt(n, 10) + " B"
 	}
@@ -97,7 +98,7 @@ func formatBytes(n int64) string {
 }
 
 func formatRate(bytesPerSecond float64) string {
-	return formatBytes(int64(bytesPerSecond)) + "/s"
+	return FormatBytes(int64(bytesPerSecond)) + "/s"
 }
 
 // maxETA is the longest time that is told.
@@ -166,17 +167,17 @@ func summary(s Snapshot, p pace) string {
 	name := clean(s.Name)
 	switch {
 	case s.Phase == PhaseFailed:
-		return fmt.Sprintf("%s: failed after %s, with %s of %s here", name, formatElapsed(p.elapsed), formatBytes(s.Done), formatBytes(s.Size))
+		return fmt.Sprintf("%s: failed after %s, with %s of %s here", name, formatElapsed(p.elapsed), FormatBytes(s.Done), FormatBytes(s.Size))
 	case s.Network == 0:
-		return fmt.Sprintf("%s: %s, nothing to fetch", name, formatBytes(s.Size))
+		return fmt.Sprintf("%s: %s, nothing to fetch", name, FormatBytes(s.Size))
 	default:
-		return fmt.Sprintf("%s: %s, fetched %s in %s (%s)", name, formatBytes(s.Size), formatBytes(s.Network), formatElapsed(p.elapsed), formatRate(p.average))
+		return fmt.Sprintf("%s: %s, fetched %s in %s (%s)", name, FormatBytes(s.Size), FormatBytes(s.Network), formatElapsed(p.elapsed), formatRate(p.average))
 	}
 }
 
 // sourceReport says what a source gave, and what was wrong with it.
 func sourceReport(s Source) string {
-	line := fmt.Sprintf("%s from %s", formatBytes(s.Bytes), clean(s.URI))
+	line := fmt.Sprintf("%s from %s", FormatBytes(s.Bytes), clean(s.URI))
 	switch s.Status {
 	case SourceDemoted, SourceQuarantined, SourceRefused, SourceWaiting:
 		line += ", " + string(s.Status)

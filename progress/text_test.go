@@ -15,7 +15,7 @@ func TestFormatBytes(t *testing.T) {
 		{0, "0 B"}, {999, "999 B"}, {1000, "1.0 kB"}, {999949, "999.9 kB"}, {999950, "1.0 MB"}, {456700000, "456.7 MB"},
 		{1<<63 - 1, "9.2 EB"},
 	} {
-		if got := formatBytes(test.n); got != test.want {
+		if got := FormatBytes(test.n); got != test.want {
 			t.Errorf("%d: %q, want %q", test.n, got, test.want)
 		}
 	}

@@ -88,6 +88,17 @@ type entry struct {
 // Start begins to pull the image n. The session ends with ctx; Wait must be
 // called. The error is only about what can be seen without asking anybody.
 func (p *Puller) Start(ctx context.Context, n name.Name, req Request) (*Session, error) {
+	s, err := p.prepare(ctx, n, req)
+	if err != nil {
+		return nil, err
+	}
+	go s.run()
+	return s, nil
+}
+
+// prepare returns a session that doesn't run yet. Its lease is to be released
+// and its cancel to be called.
+func (p *Puller) prepare(ctx context.Context, n name.Name, req Request) (*Session, error) {
 	abs, err := n.Absolute()
 	if err != nil {
 		return nil, err
@@ -118,7 +129,6 @@ func (p *Puller) Start(ctx context.Context, n name.Name, req Request) (*Session,
 		return nil, err
 	}
 	s.ctx, s.cancel = context.WithCancel(ctx)
-	go s.run()
 	return s, nil
 }
 

@@ -96,7 +96,7 @@ delivers a store or a runnable OCI bundle.`,
 	f.Lookup("plain-http").NoOptDefVal = anyHost
 	f.Lookup("insecure").NoOptDefVal = anyHost
 	registerCompletions(root)
-	root.AddCommand(a.pullCommand(), a.fetchCommand(), a.bundleCommand(), a.explainCommand(),
+	root.AddCommand(a.pullCommand(), a.locateCommand(), a.fetchCommand(), a.bundleCommand(), a.explainCommand(),
 		a.lsCommand(), a.rmCommand(), a.gcCommand(), a.dfCommand(), a.configCommand(), a.demoCommand())
 	return root
 }

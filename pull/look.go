@@ -1,0 +1,72 @@
+package pull
+
+import (
+	"context"
+	"iter"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/waybill-project/waybill/image"
+	"github.com/waybill-project/waybill/name"
+	"github.com/waybill-project/waybill/transport"
+)
+
+// Located is a blob of an image and where it may be had.
+type Located struct {
+	Descriptor ocispec.Descriptor
+	Role       image.Role
+	// Routes asks the locators and yields what they say as they say it. It may
+	// be ranged over, by any goroutine, as long as the loop over Look goes on.
+	Routes iter.Seq2[transport.Route, error]
+}
+
+// Look resolves n and yields every blob of the image, parents first, with the
+// places it may be had. Only documents are fetched, into the store; no ref and
+// no record are written. With req.Digest, that blob alone is yielded and
+// nothing is fetched. An error is the last thing yielded and is one of those
+// of [Session.Wait].
+func (p *Puller) Look(ctx context.Context, n name.Name, req Request) iter.Seq2[Located, error] {
+	return func(yield func(Located, error) bool) {
+		s, err := p.prepare(ctx, n, req)
+		if err != nil {
+			yield(Located{}, err)
+			return
+		}
+		defer s.cancel()
+		more := true
+		err = s.look(func(desc ocispec.Descriptor, role image.Role) bool {
+			more = yield(Located{desc, role, s.sources.Locate(s.ctx, desc)}, nil)
+			return more
+		})
+		if releaseErr := s.lease.Release(); err == nil {
+			err = releaseErr
+		}
+		if err != nil && more {
+			yield(Located{}, err)
+		}
+	}
+}
+
+// look visits the blobs of the image until visit returns false.
+func (s *Session) look(visit func(ocispec.Descriptor, image.Role) bool) error {
+	if s.req.Digest != "" {
+		visit(ocispec.Descriptor{Digest: s.req.Digest, Size: s.req.Size}, image.RoleOther)
+		return nil
+	}
+	root, err := s.resolve()
+	if err != nil {
+		return err
+	}
+	if root, err = s.fetchRoot(root); err != nil {
+		return err
+	}
+	for node, err := range image.Walk(s.ctx, root, s.document, image.WalkOptions{Platform: s.req.Platform}) {
+		if err != nil {
+			return err
+		}
+		if !visit(node.Descriptor, node.Role) {
+			return nil
+		}
+	}
+	return nil
+}
