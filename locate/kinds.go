@@ -51,23 +51,23 @@ var kinds = []Kind{
 	},
 	{
 		Schemes: []string{"ftp", "ftps", "ftpes"}, Forms: []string{"ftp://[USER@]HOST[:PORT]/DIR", "ftps://HOST/DIR"},
-		What: "an FTP server, likewise", Name: true, Page: "transport-ftp.md", parse: fromPlace,
+		What: "the same on an FTP server", Name: true, Page: "transport-ftp.md", parse: fromPlace,
 	},
 	{
 		Schemes: []string{"s3"}, Forms: []string{"s3://BUCKET/PREFIX[?endpoint=URL&region=REGION]"},
-		What: "S3, or what speaks its protocol, likewise", Name: true, Page: "transport-s3.md", parse: fromPlace,
+		What: "the same in S3, or in what speaks its protocol", Name: true, Page: "transport-s3.md", parse: fromPlace,
 	},
 	{
 		Schemes: []string{"gs"}, Forms: []string{"gs://BUCKET/PREFIX"},
-		What: "Google Cloud Storage, likewise", Name: true, Page: "transport-gcs.md", parse: fromPlace,
+		What: "the same in Google Cloud Storage", Name: true, Page: "transport-gcs.md", parse: fromPlace,
 	},
 	{
 		Schemes: []string{"azblob"}, Forms: []string{"azblob://CONTAINER/PREFIX"},
-		What: "Azure Blob Storage, likewise", Name: true, Page: "transport-azblob.md", parse: fromPlace,
+		What: "the same in Azure Blob Storage", Name: true, Page: "transport-azblob.md", parse: fromPlace,
 	},
 	{
 		Schemes: []string{"ipfs", "ipns"}, Forms: []string{"ipfs://CID[/PATH]", "ipns://NAME[/PATH]"},
-		What: "IPFS: a directory likewise, or one file", Name: true, Page: "transport-ipfs.md", parse: fromPlace,
+		What: "the same in IPFS; or one file", Name: true, Page: "transport-ipfs.md", parse: fromPlace,
 	},
 	{
 		Schemes: []string{"ipfs+https", "ipfs+http"}, Forms: []string{"ipfs+https://GATEWAY"},

@@ -110,7 +110,8 @@ func (n Name) String() string {
 	case Place:
 		b.WriteString(n.Path)
 		if n.Ref != "" {
-			b.WriteString("#" + (&url.URL{Fragment: n.Ref}).EscapedFragment())
+			// An "@" would begin a digest.
+			b.WriteString("#" + strings.ReplaceAll((&url.URL{Fragment: n.Ref}).EscapedFragment(), "@", "%40"))
 		}
 	default:
 		b.WriteString(n.Kind.String() + ":" + escapePath(n.Path))

@@ -44,12 +44,19 @@ func TestParse(t *testing.T) {
 	local := func(k name.Kind, path, ref string, d digest.Digest) name.Name {
 		return name.Name{Kind: k, Path: path, Ref: ref, Digest: d}
 	}
+	place := func(uri, ref string, d digest.Digest) name.Name {
+		return name.Name{Kind: name.Place, Path: uri, Ref: ref, Digest: d}
+	}
 	tests := []struct {
 		in       string
 		want     name.Name
 		canon    string // "" means in
 		familiar string // "" means canon
 	}{
+		{"sftp://me@h:22/srv/app", place("sftp://me@h:22/srv/app", "", ""), "", ""},
+		{"s3://b/p?endpoint=http://h:1/#v1", place("s3://b/p?endpoint=http://h:1/", "v1", ""), "", ""},
+		{"ipfs://bafyx/app#a%20b%40c@" + sha, place("ipfs://bafyx/app", "a b@c", sha), "", ""},
+		{"gs://b#docker.io/library/alpine:3", place("gs://b", "docker.io/library/alpine:3", ""), "", ""},
 		{"alpine", registry("docker.io", "library/alpine", "latest", ""), "docker.io/library/alpine:latest", "alpine:latest"},
 		{"alpine:3.20", registry("docker.io", "library/alpine", "3.20", ""), "docker.io/library/alpine:3.20", "alpine:3.20"},
 		{"docker.io/alpine", registry("docker.io", "library/alpine", "latest", ""), "docker.io/library/alpine:latest", "alpine:latest"},
@@ -156,6 +163,12 @@ func TestParseErrors(t *testing.T) {
 		{"bare short digest", "sha256:abc", 1, "3 hex digits"},
 		{"layout without path", "oci:", 5, "no path"},
 		{"layout without path but ref", "oci::v1", 5, "no path"},
+		{"place without a host", "sftp:///x", 0, "no host, bucket or CID"},
+		{"place with a password", "ftp://u:secret@h/x", 0, "can't hold a password"},
+		{"place with an empty ref", "s3://b/p#", 9, "nothing follows the '#'"},
+		{"place with a short digest", "s3://b/p@sha256:0ba9", 10, "4 hex digits"},
+		{"place that is no URI", "s3://b/%zz", 0, "RFC 3986"},
+		{"torrent as a name", "torrent:x", 1, "is a source"},
 		{"layout with empty ref", "oci:x:", 6, "nothing follows the colon"},
 		{"layout with short digest", "oci:x:v1@sha256:0ba9", 10, "4 hex digits"},
 		{"other scheme", "https://example.com/x", 1, `scheme "https" doesn't name images`},
@@ -232,7 +245,7 @@ func TestAbsolute(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
 		"alpine", "docker://oci:5000/x", "a/b:c@" + sha, "oci:/a%3Ab:v@" + blake, "oci:%25%3A%253A", "docker-archive:a:@1",
-		"oci-archive:x:a@b", sha512, "[::1]:80/x", "HOST/x", "oci:x@sha256:y", "oci:%3A@%3A",
+		"oci-archive:x:a@b", "sftp://h/x#%40sha256:1", "s3://b/p?x#a@sha256:", sha512, "[::1]:80/x", "HOST/x", "oci:x@sha256:y", "oci:%3A@%3A",
 	} {
 		f.Add(seed)
 	}

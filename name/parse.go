@@ -117,11 +117,18 @@ func (p parser) parse() (Name, error) {
 	if slices.Contains(places, scheme) {
 		return p.place(s)
 	}
+	if slices.Contains(sources, scheme) {
+		return Name{}, p.fail(0, "%s: is a source and names no image; give it with --from (an image called %[1]s is docker.io/library/%[1]s)", scheme)
+	}
 	return Name{}, p.fail(0, "scheme %q doesn't name images; use docker://, oci:, oci-archive:, docker-archive: or one of %s, or give it as a source with --from", clip(scheme), strings.Join(places, "://, ")+"://")
 }
 
 // places are the schemes of URIs of places that may hold an OCI layout.
 var places = []string{"sftp", "ssh", "ftp", "ftps", "ftpes", "s3", "gs", "azblob", "ipfs", "ipns"}
+
+// sources are schemes of URIs without "//" that are no names. A registry
+// reference would be read from them otherwise.
+var sources = []string{"magnet", "torrent"}
 
 // place reads the URI of a layout, its ref in the fragment.
 func (p parser) place(s string) (Name, error) {
@@ -173,7 +180,7 @@ func schemeOf(s string) (string, bool) {
 			return before, true
 		}
 	}
-	if strings.HasPrefix(after, "//") {
+	if strings.HasPrefix(after, "//") || slices.Contains(sources, before) {
 		return before, true
 	}
 	if port, _, ok := strings.Cut(after, "/"); blobdigest.Supported(digest.Algorithm(before)) && !(ok && isDigits(port)) {

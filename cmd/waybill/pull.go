@@ -164,7 +164,7 @@ to FILE or stdout. Nothing is written before the whole was verified. Without
 			return a.deliver(cmd.Context(), record, n.Digest, out)
 		},
 	}
-	cmd.Flags().StringArrayVar(&from, "from", nil, "ask the source `URI`; may be repeated")
+	fromFlag(cmd, &from, "ask the source `URI`")
 	cmd.Flags().Int64Var(&size, "size", -1, "the blob has `N` bytes")
 	cmd.Flags().StringVarP(&out, "output", "o", "", "write to `FILE` instead of stdout")
 	return cmd

@@ -97,7 +97,7 @@ delivers a store or a runnable OCI bundle.`,
 	f.Lookup("insecure").NoOptDefVal = anyHost
 	registerCompletions(root)
 	root.AddCommand(a.pullCommand(), a.locateCommand(), a.fetchCommand(), a.bundleCommand(), a.explainCommand(),
-		a.lsCommand(), a.rmCommand(), a.gcCommand(), a.dfCommand(), a.configCommand(), a.demoCommand())
+		a.lsCommand(), a.rmCommand(), a.gcCommand(), a.dfCommand(), a.configCommand(), a.demoCommand(), sourcesTopic())
 	return root
 }
 

@@ -82,7 +82,7 @@ type imageFlags struct {
 }
 
 func (f *imageFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringArrayVar(&f.from, "from", nil, "ask the source `URI` too, for every blob; may be repeated")
+	fromFlag(cmd, &f.from, "ask the source `URI` too, for every blob")
 	cmd.Flags().StringVar(&f.platform, "platform", "", "take `OS/ARCH[/VARIANT]` of an image for several, or all (default this machine's)")
 }
 
