@@ -95,11 +95,34 @@ func (t *transfer) take(l *lane, from int64) *claim {
 	r := el[i]
 	r.start = max(r.start, from)
 	n := t.chunk(l, el)
-	if r.len() < n+n/2 {
-		n = r.len() // no crumbs
+	end := r.end // no crumbs
+	if r.len() >= n+n/2 {
+		end = onGrain(r.start+n, n)
 	}
-	t.unclaimed.remove(r.start, r.start+n)
-	return t.newClaim(l, r.start, r.start+n)
+	t.unclaimed.remove(r.start, end)
+	return t.newClaim(l, r.start, end)
+}
+
+// Cuts between claims fall on multiples of a grain, a power of two that is
+// small beside the claim: places that keep a blob in blocks of their own (the
+// pieces of BitTorrent, the blocks of IPFS) would otherwise send one for the end
+// of a claim and once more, for another, for its beginning.
+const (
+	grainMin = 64 << 10
+	grainMax = 1 << 20
+)
+
+// onGrain returns the multiple of the grain at or before at, for a claim of n
+// bytes.
+func onGrain(at, n int64) int64 {
+	grain := int64(grainMax)
+	for grain > n/8 && grain > grainMin {
+		grain /= 2
+	}
+	if n < 2*grain {
+		return at
+	}
+	return at - at%grain
 }
 
 // beyondStreams returns where those who can begin anywhere should, so that they
@@ -333,7 +356,7 @@ func (t *transfer) steal(l *lane, now time.Time) *claim {
 		t.stolen(l, victim, start, end)
 		return t.newClaim(l, start, end)
 	case share >= stealMin:
-		start, end := victim.end-share, victim.end
+		start, end := max(onGrain(victim.end-share, share), victim.pos), victim.end
 		victim.end = start
 		t.stolen(l, victim, start, end)
 		return t.newClaim(l, start, end)
