@@ -42,7 +42,7 @@ func setUp() (err error) {
 		return err
 	}
 	for _, p := range []string{"./cmd/waybill", "./test/docs/testdata/hello"} {
-		build := exec.Command("go", "build", "-o", filepath.Join(programs, filepath.Base(p)), p)
+		build := exec.Command("go", "build", "-ldflags", "-s -w", "-o", filepath.Join(programs, filepath.Base(p)), p)
 		build.Dir = root
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
