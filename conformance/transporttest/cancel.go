@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"github.com/waybill-project/waybill/transport"
 )
 
@@ -15,9 +17,9 @@ func (s *suite) cancel() {
 	s.t.Run("before Open", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		body, err := s.openWithin(t, prompt, ctx, p.route, p.blob.Descriptor(), 0, p.blob.Size)
+		body, err := s.openWithin(t, s.prompt, ctx, p.route, p.desc, 0, p.blob.Size)
 		if err == nil {
-			closeReader(t, body)
+			s.close(t, body)
 		}
 		if wrong := wrongCancel(err); wrong != nil {
 			t.Errorf("Open: %v", wrong)
@@ -26,20 +28,20 @@ func (s *suite) cancel() {
 	s.t.Run("between Reads", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		body := s.mustOpen(t, ctx, p, 0, p.blob.Size)
-		defer closeReader(t, body)
-		readSome(t, body, p.blob)
+		defer s.close(t, body)
+		s.readSome(t, body, p.blob)
 		cancel()
-		checkCancelled(t, body)
+		s.checkCancelled(t, body)
 	})
 	s.t.Run("while reading", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		body := s.mustOpen(t, ctx, p, 0, p.blob.Size)
-		defer closeReader(t, body)
-		readSome(t, body, p.blob)
+		defer s.close(t, body)
+		s.readSome(t, body, p.blob)
 		time.AfterFunc(time.Millisecond, cancel)
 		// It may be over before: then there is nothing to cancel.
 		var err error
-		within(t, prompt, "reading with a cancelled context", func() { _, err = io.Copy(io.Discard, body) })
+		within(t, s.prompt, "reading with a cancelled context", func() { _, err = io.Copy(io.Discard, body) })
 		if err != nil && wrongCancel(err) != nil {
 			t.Errorf("reading: %v", wrongCancel(err))
 		}
@@ -47,18 +49,18 @@ func (s *suite) cancel() {
 	s.t.Run("after the last byte", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		body := s.mustOpen(t, ctx, few, 0, few.blob.Size)
-		within(t, patience, "reading", func() {
+		within(t, s.patience, "reading", func() {
 			if err := expect(body, few.blob, 0, few.blob.Size, 32*1024); err != nil {
 				t.Error(err)
 			}
 		})
 		cancel()
-		within(t, prompt, "Read after the end with a cancelled context", func() {
+		within(t, s.prompt, "Read after the end with a cancelled context", func() {
 			if n, err := body.Read(make([]byte, 10)); n != 0 || err == nil {
 				t.Errorf("a Read after the last byte: %d bytes, %v", n, err)
 			}
 		})
-		closeReader(t, body)
+		s.close(t, body)
 	})
 	s.t.Run("then another", func(t *testing.T) {
 		// What was cancelled must not have spoilt what others use.
@@ -79,7 +81,7 @@ func (s *suite) small() placed {
 // stalled tests cancelling what waits for a server that doesn't answer.
 func (s *suite) stalled(p placed) {
 	if s.h.Stall != nil {
-		s.t.Run("while Open waits", func(t *testing.T) { s.checkStalledOpen(t, s.h.Stall(t), p.blob) })
+		s.t.Run("while Open waits", func(t *testing.T) { s.checkStalledOpen(t, s.h.Stall(t), p.desc) })
 	}
 	if s.h.Pause == nil {
 		return
@@ -87,29 +89,29 @@ func (s *suite) stalled(p placed) {
 	s.t.Run("while Open waits for a paused server", func(t *testing.T) {
 		s.h.Pause(t)
 		defer s.h.Resume(t)
-		s.checkStalledOpen(t, p.route, p.blob)
+		s.checkStalledOpen(t, p.route, p.desc)
 	})
 	s.t.Run("while Read waits", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		body := s.mustOpen(t, ctx, p, 0, p.blob.Size)
-		defer closeReader(t, body)
-		readSome(t, body, p.blob)
+		defer s.close(t, body)
+		s.readSome(t, body, p.blob)
 		s.h.Pause(t)
 		defer s.h.Resume(t)
 		time.AfterFunc(300*time.Millisecond, cancel)
-		checkCancelled(t, body)
+		s.checkCancelled(t, body)
 	})
 }
 
 // checkStalledOpen cancels an Open that waits.
-func (s *suite) checkStalledOpen(t *testing.T, route transport.Route, b Blob) {
+func (s *suite) checkStalledOpen(t *testing.T, route transport.Route, desc ocispec.Descriptor) {
 	ctx, cancel := context.WithCancel(t.Context())
 	// Cancelled only after the request is likely to be on its way; were it not,
 	// the outcome is the same.
 	time.AfterFunc(300*time.Millisecond, cancel)
-	body, err := s.openWithin(t, prompt, ctx, route, b.Descriptor(), 0, b.Size)
+	body, err := s.openWithin(t, s.prompt, ctx, route, desc, 0, desc.Size)
 	if err == nil {
-		closeReader(t, body)
+		s.close(t, body)
 		t.Fatal("Open succeeded though the server never answers")
 	}
 	if wrong := wrongCancel(err); wrong != nil {
@@ -118,9 +120,9 @@ func (s *suite) checkStalledOpen(t *testing.T, route transport.Route, b Blob) {
 }
 
 // readSome reads the first 64 KiB of b.
-func readSome(t testing.TB, r io.Reader, b Blob) {
+func (s *suite) readSome(t testing.TB, r io.Reader, b Blob) {
 	t.Helper()
-	within(t, patience, "reading the first bytes", func() {
+	within(t, s.patience, "reading the first bytes", func() {
 		got, want := make([]byte, 64*kib), make([]byte, 64*kib)
 		b.fill(want, 0)
 		if n, err := io.ReadFull(r, got); err != nil {
@@ -135,10 +137,10 @@ func readSome(t testing.TB, r io.Reader, b Blob) {
 }
 
 // checkCancelled reads what was cancelled in its middle.
-func checkCancelled(t testing.TB, r io.Reader) {
+func (s *suite) checkCancelled(t testing.TB, r io.Reader) {
 	t.Helper()
 	var err error
-	within(t, prompt, "reading with a cancelled context", func() { _, err = io.Copy(io.Discard, r) })
+	within(t, s.prompt, "reading with a cancelled context", func() { _, err = io.Copy(io.Discard, r) })
 	if err == nil {
 		t.Fatal("everything came though the context was cancelled in the middle")
 	}
@@ -148,17 +150,17 @@ func checkCancelled(t testing.TB, r io.Reader) {
 }
 
 // close tests Close, when not everything was read.
-func (s *suite) close() {
+func (s *suite) closing() {
 	p, few := s.put(large), s.small()
 	again := func(t *testing.T) { s.checkRange(t, few, span{offset: 0, length: few.blob.Size}) }
 	s.t.Run("before the first Read", func(t *testing.T) {
-		closeReader(t, s.mustOpen(t, t.Context(), p, 0, p.blob.Size))
+		s.close(t, s.mustOpen(t, t.Context(), p, 0, p.blob.Size))
 		again(t)
 	})
 	s.t.Run("in the middle", func(t *testing.T) {
 		body := s.mustOpen(t, t.Context(), p, 0, p.blob.Size)
-		readSome(t, body, p.blob)
-		closeReader(t, body)
+		s.readSome(t, body, p.blob)
+		s.close(t, body)
 		again(t)
 	})
 	s.t.Run("after the end", func(t *testing.T) { again(t); again(t) })
@@ -166,16 +168,16 @@ func (s *suite) close() {
 		ctx, cancel := context.WithCancel(t.Context())
 		body := s.mustOpen(t, ctx, p, 0, p.blob.Size)
 		cancel()
-		closeReader(t, body)
+		s.close(t, body)
 		again(t)
 	})
 	if s.h.Pause != nil {
 		s.t.Run("while the server is paused", func(t *testing.T) {
 			body := s.mustOpen(t, t.Context(), p, 0, p.blob.Size)
-			readSome(t, body, p.blob)
+			s.readSome(t, body, p.blob)
 			s.h.Pause(t)
 			defer s.h.Resume(t)
-			closeReader(t, body)
+			s.close(t, body)
 		})
 	}
 }

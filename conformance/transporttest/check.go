@@ -18,14 +18,6 @@ import (
 	"github.com/waybill-project/waybill/transport"
 )
 
-const (
-	// prompt is the time after which what should end at once is said to hang.
-	prompt = 10 * time.Second
-	// patience is the same for what takes as long as it takes: finding the
-	// server, moving some megabytes on a busy machine.
-	patience = 2 * time.Minute
-)
-
 // kinds are the kinds an error may have.
 var kinds = []error{
 	transport.ErrNotFound, transport.ErrUnauthorized, transport.ErrThrottled, transport.ErrRangeUnsupported,
@@ -115,7 +107,7 @@ func passwordOf(uri string) string {
 // both or neither of a reader and an error.
 func (s *suite) open(t testing.TB, ctx context.Context, route transport.Route, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error) {
 	t.Helper()
-	return s.openWithin(t, patience, ctx, route, desc, offset, length)
+	return s.openWithin(t, s.patience, ctx, route, desc, offset, length)
 }
 
 func (s *suite) openWithin(t testing.TB, limit time.Duration, ctx context.Context, route transport.Route, desc ocispec.Descriptor, offset, length int64) (r io.ReadCloser, err error) {
@@ -130,17 +122,17 @@ func (s *suite) openWithin(t testing.TB, limit time.Duration, ctx context.Contex
 // mustOpen opens a range of a blob that is there.
 func (s *suite) mustOpen(t testing.TB, ctx context.Context, p placed, offset, length int64) io.ReadCloser {
 	t.Helper()
-	r, err := s.open(t, ctx, p.route, p.blob.Descriptor(), offset, length)
+	r, err := s.open(t, ctx, p.route, p.desc, offset, length)
 	if err != nil {
 		t.Fatalf("Open of %d bytes at %d of %d: %v", length, offset, p.blob.Size, err)
 	}
 	return r
 }
 
-// closeReader closes r, which is to be prompt.
-func closeReader(t testing.TB, r io.Closer) {
+// close closes r, which is to be prompt.
+func (s *suite) close(t testing.TB, r io.Closer) {
 	t.Helper()
-	within(t, prompt, "Close", func() { _ = r.Close() })
+	within(t, s.prompt, "Close", func() { _ = r.Close() })
 }
 
 // expect reads r, the range of b from offset on, with a buffer of the given

@@ -35,12 +35,12 @@ func (s *suite) expectations() {
 
 // checkWrongSize opens a blob that should have another size than it has.
 func (s *suite) checkWrongSize(t *testing.T, p placed, size int64) {
-	desc := p.blob.Descriptor()
+	desc := p.desc
 	desc.Size = size
 	body, err := s.open(t, t.Context(), p.route, desc, 0, size)
 	if err == nil {
-		defer closeReader(t, body)
-		within(t, patience, "reading", func() { _, err = io.Copy(io.Discard, body) })
+		defer s.close(t, body)
+		within(t, s.patience, "reading", func() { _, err = io.Copy(io.Discard, body) })
 	}
 	if wrong := wrongError(err, p.route, transport.ErrPermanent); wrong != nil {
 		t.Errorf("a blob of %d bytes that should have %d: %v", p.blob.Size, size, wrong)
@@ -54,9 +54,9 @@ func (s *suite) checkSize(t *testing.T, p placed) {
 		return
 	}
 	for _, known := range []int64{p.blob.Size, -1} {
-		desc := p.blob.Descriptor()
+		desc := p.desc
 		desc.Size = known
-		within(t, patience, "Size", func() {
+		within(t, s.patience, "Size", func() {
 			if size, err := sizer.Size(t.Context(), p.route, desc); err != nil || size != p.blob.Size {
 				t.Errorf("Size of a blob of %d bytes: %d, %v", p.blob.Size, size, err)
 			}
@@ -70,20 +70,19 @@ func (s *suite) checkMissing(t *testing.T, p placed) {
 		t.Logf("no blob is ever missing: %s", s.h.NeverMissing)
 		return
 	}
-	other := NewBlob(404, p.blob.Size)
-	route, desc := p.route, other.Descriptor()
+	route, desc := p.route, NewBlob(404, p.blob.Size).Descriptor()
 	if s.h.Missing != nil {
 		route, desc = s.h.Missing(t)
 	}
 	body, err := s.open(t, t.Context(), route, desc, 0, desc.Size)
 	if err == nil {
-		closeReader(t, body)
+		s.close(t, body)
 	}
 	if wrong := wrongError(err, route, transport.ErrNotFound); wrong != nil {
 		t.Errorf("Open of a blob that isn't there: %v", wrong)
 	}
 	if sizer, ok := s.h.Transport.(transport.Sizer); ok {
-		within(t, patience, "Size", func() {
+		within(t, s.patience, "Size", func() {
 			if size, err := sizer.Size(t.Context(), route, desc); err == nil || wrongError(err, route, transport.ErrNotFound) != nil {
 				t.Errorf("Size of a blob that isn't there: %d, %v; want %q", size, err, transport.ErrNotFound)
 			}
@@ -94,11 +93,11 @@ func (s *suite) checkMissing(t *testing.T, p placed) {
 // checkInvalidDigest opens a blob by what is no digest. As a path it may lead
 // to a file (CVE-2024-3727), so it must not become one.
 func (s *suite) checkInvalidDigest(t *testing.T, p placed, d digest.Digest) {
-	desc := p.blob.Descriptor()
+	desc := p.desc
 	desc.Digest = d
 	body, err := s.open(t, t.Context(), p.route, desc, 0, desc.Size)
 	if err == nil {
-		closeReader(t, body)
+		s.close(t, body)
 	}
 	if wrong := wrongError(err, p.route, transport.ErrPermanent, transport.ErrRefused); wrong != nil {
 		t.Errorf("Open of the invalid digest %q: %v", d, wrong)
@@ -130,9 +129,9 @@ func (s *suite) checkFault(t *testing.T, f Fault, kind error) {
 	}
 	b := faultyBlob(f)
 	route := lay(t, b)
-	body, err := s.open(t, t.Context(), route, b.Descriptor(), 0, b.Size)
+	body, err := s.open(t, t.Context(), route, s.describe(b), 0, b.Size)
 	if err == nil {
-		closeReader(t, body)
+		s.close(t, body)
 	}
 	if wrong := wrongError(err, route, kind); wrong != nil {
 		t.Errorf("Open: %v", wrong)
@@ -152,12 +151,12 @@ func (s *suite) checkShortBody(t *testing.T) {
 	}
 	b := faultyBlob(ShortBody)
 	route := lay(t, b)
-	body, err := s.open(t, t.Context(), route, b.Descriptor(), 0, b.Size)
+	body, err := s.open(t, t.Context(), route, s.describe(b), 0, b.Size)
 	if err != nil {
 		t.Fatalf("Open: %v; the fault is to show while reading", err)
 	}
-	defer closeReader(t, body)
-	within(t, patience, "reading", func() {
+	defer s.close(t, body)
+	within(t, s.patience, "reading", func() {
 		n, err := compare(body, b, 0, b.Size, 10_000)
 		if wrong := wrongEnd(err, route); wrong != nil {
 			t.Errorf("after %d bytes of %d: %v", n, b.Size, wrong)

@@ -51,6 +51,9 @@ type Harness struct {
 	// zeros, whose Digest is not that of its content; see [Blob.WriteFile].
 	// Nil means Put.
 	Huge func(t testing.TB, b Blob) transport.Route
+	// Describe returns the descriptor that b is asked for with, where that needs
+	// more than [Blob.Descriptor] returns, as embedded data. Optional.
+	Describe func(b Blob) ocispec.Descriptor
 	// MaxSize is the size in bytes of the largest blob there may be at such a
 	// place; zero means any. It must be 1 MiB at least. What needs larger ones
 	// is tested with the largest, or not at all (the huge one).

@@ -22,17 +22,32 @@ const rounds = 20
 func (s *suite) leaks() {
 	p, few := s.put(large), s.small()
 	s.t.Run("goroutines and descriptors", func(t *testing.T) {
+		unused := settle(t)
 		s.round(t, p, few) // what is made once, and connections kept for the next
-		before := settle(t, counts{})
+		before := settle(t)
 		for range rounds {
 			s.round(t, p, few)
 		}
 		// Fewer than one a round: what is pooled may vary a little.
-		after := settle(t, counts{goroutines: before.goroutines + rounds/2, descriptors: before.descriptors + rounds/2})
-		if after.goroutines > before.goroutines+rounds/2 || after.descriptors > before.descriptors+rounds/2 {
-			t.Errorf("after %d rounds there are %s, before them %s:\n%s", rounds, after, before, describe(before))
+		s.checkCounts(t, before, rounds/2, fmt.Sprintf("after %d rounds", rounds))
+		if s.closeTransport(t) {
+			s.checkCounts(t, unused, 0, "with the transport closed")
 		}
 	})
+}
+
+// checkCounts waits until there is no more than before, and slack, and fails
+// the test where that doesn't come.
+func (s *suite) checkCounts(t *testing.T, before counts, slack int, when string) {
+	t.Helper()
+	now := count(t)
+	for end := time.Now().Add(s.prompt); time.Now().Before(end); now = count(t) {
+		if now.goroutines <= before.goroutines+slack && now.descriptors <= before.descriptors+slack {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Errorf("%s there are %s, before there were %s; what is new:\n%s", when, now, before, sinceThen(before))
 }
 
 // round opens in all the ways there are: to the end, closed in the middle,
@@ -42,27 +57,27 @@ func (s *suite) round(t *testing.T, p, few placed) {
 	s.checkRange(t, few, span{offset: 0, length: few.blob.Size})
 
 	body := s.mustOpen(t, t.Context(), p, 0, p.blob.Size)
-	readSome(t, body, p.blob)
-	closeReader(t, body)
+	s.readSome(t, body, p.blob)
+	s.close(t, body)
 
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	body = s.mustOpen(t, ctx, p, 0, p.blob.Size)
-	readSome(t, body, p.blob)
+	s.readSome(t, body, p.blob)
 	cancel()
-	checkCancelled(t, body)
-	closeReader(t, body)
+	s.checkCancelled(t, body)
+	s.close(t, body)
 
-	desc := few.blob.Descriptor()
+	desc := few.desc
 	desc.Digest = digest.FromString("another")
 	body, err := s.open(t, t.Context(), few.route, desc, 0, desc.Size)
 	if err == nil {
-		closeReader(t, body)
+		s.close(t, body)
 	} else if wrong := wrongError(err, few.route); wrong != nil {
 		t.Error(wrong)
 	}
 	if sizer, ok := s.h.Transport.(transport.Sizer); ok {
-		within(t, patience, "Size", func() { _, _ = sizer.Size(t.Context(), few.route, desc) })
+		within(t, s.patience, "Size", func() { _, _ = sizer.Size(t.Context(), few.route, desc) })
 	}
 }
 
@@ -76,15 +91,11 @@ func (c counts) String() string {
 	return fmt.Sprintf("%d goroutines and %d file descriptors", c.goroutines, c.descriptors)
 }
 
-// settle waits until there is no more than enough, or nothing has changed for a
-// while, and returns what there is.
-func settle(t testing.TB, enough counts) counts {
+// settle waits until it gets no less for a second, and returns what there is.
+func settle(t testing.TB) counts {
 	t.Helper()
 	now := count(t)
 	for same := 0; same < 20; same++ {
-		if now.goroutines <= enough.goroutines && now.descriptors <= enough.descriptors {
-			break
-		}
 		time.Sleep(50 * time.Millisecond)
 		then := now
 		if now = count(t); now.goroutines < then.goroutines || now.descriptors < then.descriptors {
@@ -114,8 +125,9 @@ func goroutineID(stack string) string {
 	return id
 }
 
-// describe returns what there is now that wasn't before.
-func describe(before counts) string {
+// sinceThen returns the stacks of goroutines that weren't there before, and what
+// all descriptors are.
+func sinceThen(before counts) string {
 	var b strings.Builder
 	for _, g := range strings.Split(string(stacks()), "\n\n") {
 		if !before.ids[goroutineID(g)] {
@@ -141,12 +153,12 @@ func (s *suite) huge() {
 		put = s.h.Put
 	}
 	b := hugeBlob()
-	p := placed{b, put(s.t, b)}
+	p := placed{b, s.describe(b), put(s.t, b)}
 	if s.h.WholeOnly {
 		s.t.Run("whole", func(t *testing.T) {
 			body := s.mustOpen(t, t.Context(), p, 0, b.Size)
-			readSome(t, body, b)
-			closeReader(t, body)
+			s.readSome(t, body, b)
+			s.close(t, body)
 		})
 		return
 	}
@@ -163,8 +175,8 @@ func (s *suite) huge() {
 	}
 	s.t.Run("opened whole and closed", func(t *testing.T) {
 		body := s.mustOpen(t, t.Context(), p, 0, b.Size)
-		readSome(t, body, b)
-		closeReader(t, body)
+		s.readSome(t, body, b)
+		s.close(t, body)
 	})
 	s.t.Run("size", func(t *testing.T) { s.checkSize(t, p) })
 }

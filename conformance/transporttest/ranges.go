@@ -40,17 +40,17 @@ func (s *suite) ranges() {
 		s.t.Run(r.name, func(t *testing.T) { s.checkRange(t, p, r) })
 	}
 	s.t.Run("unknown size", func(t *testing.T) {
-		desc := p.blob.Descriptor()
+		desc := p.desc
 		desc.Size = -1
 		s.checkWhole(t, p, desc, -1)
 	})
 
 	one := s.put(1)
-	s.t.Run("blob of one byte", func(t *testing.T) { s.checkWhole(t, one, one.blob.Descriptor(), 1) })
+	s.t.Run("blob of one byte", func(t *testing.T) { s.checkWhole(t, one, one.desc, 1) })
 	empty := s.put(0)
-	s.t.Run("empty blob", func(t *testing.T) { s.checkWhole(t, empty, empty.blob.Descriptor(), 0) })
+	s.t.Run("empty blob", func(t *testing.T) { s.checkWhole(t, empty, empty.desc, 0) })
 	s.t.Run("empty blob of unknown size", func(t *testing.T) {
-		desc := empty.blob.Descriptor()
+		desc := empty.desc
 		desc.Size = -1
 		s.checkWhole(t, empty, desc, -1)
 	})
@@ -60,10 +60,10 @@ func (s *suite) ranges() {
 		{"far past the end", p.blob.Size + 10_000, 1000},
 		{"over the end", p.blob.Size - 10, 20},
 	} {
-		s.t.Run(r.name, func(t *testing.T) { s.checkBeyond(t, p, p.blob.Descriptor(), r) })
+		s.t.Run(r.name, func(t *testing.T) { s.checkBeyond(t, p, p.desc, r) })
 	}
 	s.t.Run("far past the end of unknown size", func(t *testing.T) {
-		desc := p.blob.Descriptor()
+		desc := p.desc
 		desc.Size = -1
 		s.checkBeyond(t, p, desc, span{offset: p.blob.Size + 10_000, length: 1000})
 	})
@@ -73,9 +73,9 @@ func (s *suite) ranges() {
 func (s *suite) checkRange(t *testing.T, p placed, r span) {
 	t.Helper()
 	if s.h.WholeOnly && r.length != p.blob.Size {
-		got, err := s.open(t, t.Context(), p.route, p.blob.Descriptor(), r.offset, r.length)
+		got, err := s.open(t, t.Context(), p.route, p.desc, r.offset, r.length)
 		if err == nil {
-			closeReader(t, got)
+			s.close(t, got)
 		}
 		if wrong := wrongError(err, p.route, transport.ErrRangeUnsupported); wrong != nil {
 			t.Errorf("Open of a part where only whole blobs are sent: %v", wrong)
@@ -83,8 +83,8 @@ func (s *suite) checkRange(t *testing.T, p placed, r span) {
 		return
 	}
 	body := s.mustOpen(t, t.Context(), p, r.offset, r.length)
-	defer closeReader(t, body)
-	within(t, patience, "reading", func() {
+	defer s.close(t, body)
+	within(t, s.patience, "reading", func() {
 		if err := expect(body, p.blob, r.offset, r.length, 32*1024); err != nil {
 			t.Errorf("%d bytes at %d: %v", r.length, r.offset, err)
 		}
@@ -99,8 +99,8 @@ func (s *suite) checkWhole(t *testing.T, p placed, desc ocispec.Descriptor, leng
 	if err != nil {
 		t.Fatalf("Open of the whole, size %d and length %d: %v", desc.Size, length, err)
 	}
-	defer closeReader(t, body)
-	within(t, patience, "reading", func() {
+	defer s.close(t, body)
+	within(t, s.patience, "reading", func() {
 		if err := expect(body, p.blob, 0, p.blob.Size, 32*1024); err != nil {
 			t.Error(err)
 		}
@@ -113,8 +113,8 @@ func (s *suite) checkBeyond(t *testing.T, p placed, desc ocispec.Descriptor, r s
 	t.Helper()
 	body, err := s.open(t, t.Context(), p.route, desc, r.offset, r.length)
 	if err == nil {
-		defer closeReader(t, body)
-		within(t, patience, "Read", func() {
+		defer s.close(t, body)
+		within(t, s.patience, "Read", func() {
 			var n int
 			if n, err = body.Read(make([]byte, 100)); n > 0 {
 				err = fmt.Errorf("read %d bytes of a range that is not all in the blob", n)
@@ -146,7 +146,7 @@ func (s *suite) concurrent() {
 			}
 			go func() { errs <- s.readTogether(t, p, r, &begun) }()
 		}
-		within(t, patience, "reading 32 ranges", func() {
+		within(t, s.patience, "reading 32 ranges", func() {
 			for range opens {
 				if err := <-errs; err != nil {
 					t.Error(err)
@@ -161,7 +161,7 @@ func (s *suite) concurrent() {
 func (s *suite) readTogether(t *testing.T, p placed, r span, begun *sync.WaitGroup) error {
 	wait := sync.OnceFunc(func() { begun.Done(); begun.Wait() })
 	defer wait()
-	body, err := s.h.Transport.Open(t.Context(), p.route, p.blob.Descriptor(), r.offset, r.length)
+	body, err := s.h.Transport.Open(t.Context(), p.route, p.desc, r.offset, r.length)
 	if err != nil {
 		return fmt.Errorf("Open of %d bytes at %d: %w", r.length, r.offset, err)
 	}

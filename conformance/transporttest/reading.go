@@ -2,6 +2,7 @@ package transporttest
 
 import (
 	"io"
+	"runtime"
 	"testing"
 	"testing/iotest"
 )
@@ -41,8 +42,8 @@ func (s *suite) reading() {
 				r = whole
 			}
 			body := s.mustOpen(t, t.Context(), p, r.offset, r.length)
-			defer closeReader(t, body)
-			within(t, patience, "reading", func() {
+			defer s.close(t, body)
+			within(t, s.patience, "reading", func() {
 				if err := expect(body, p.blob, r.offset, r.length, c.buffer); err != nil {
 					t.Error(err)
 				}
@@ -51,8 +52,8 @@ func (s *suite) reading() {
 	}
 	s.t.Run("as a well-behaved reader", func(t *testing.T) {
 		body := s.mustOpen(t, t.Context(), p, 0, p.blob.Size)
-		defer closeReader(t, body)
-		within(t, patience, "reading", func() {
+		defer s.close(t, body)
+		within(t, s.patience, "reading", func() {
 			// Only what is an io.Reader is tested: what else the type has is its
 			// own matter.
 			if err := iotest.TestReader(struct{ io.Reader }{body}, p.blob.Bytes()); err != nil {
@@ -60,10 +61,12 @@ func (s *suite) reading() {
 			}
 		})
 	})
+	big := s.put(large)
+	s.t.Run("in little memory", func(t *testing.T) { s.checkMemory(t, big) })
 	s.t.Run("into an empty buffer", func(t *testing.T) {
 		body := s.mustOpen(t, t.Context(), p, 0, p.blob.Size)
-		defer closeReader(t, body)
-		within(t, patience, "reading", func() {
+		defer s.close(t, body)
+		within(t, s.patience, "reading", func() {
 			if n, err := body.Read(nil); n != 0 || err != nil {
 				t.Errorf("Read of no bytes before the first: %d, %v; want 0 and no error", n, err)
 			}
@@ -72,4 +75,23 @@ func (s *suite) reading() {
 			}
 		})
 	})
+}
+
+// checkMemory tests that a blob is not held in memory.
+func (s *suite) checkMemory(t *testing.T, p placed) {
+	before := heap()
+	body := s.mustOpen(t, t.Context(), p, 0, p.blob.Size)
+	defer s.close(t, body)
+	s.readSome(t, body, p.blob)
+	if grown := heap() - before; grown > large/2 {
+		t.Errorf("the heap grew by %d bytes with the first bytes of a blob of %d", grown, p.blob.Size)
+	}
+}
+
+// heap returns how many bytes are in use.
+func heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }

@@ -17,10 +17,10 @@ func (s *suite) restart() {
 	p, few := s.put(large), s.small()
 	s.t.Run("killed in the middle of a body", func(t *testing.T) {
 		body := s.mustOpen(t, t.Context(), p, 0, p.blob.Size)
-		defer closeReader(t, body)
-		readSome(t, body, p.blob)
+		defer s.close(t, body)
+		s.readSome(t, body, p.blob)
 		s.h.Stop(t)
-		s.checkCut(t, body, p)
+		t.Run("Read", func(t *testing.T) { s.checkCut(t, body, p) })
 		t.Run("Open while it is down", func(t *testing.T) { s.checkDown(t, few) })
 		s.h.Start(t)
 		t.Run("Open when it is back", func(t *testing.T) {
@@ -38,7 +38,7 @@ func (s *suite) restart() {
 // checkCut reads a body whose server was killed.
 func (s *suite) checkCut(t *testing.T, body io.Reader, p placed) {
 	t.Helper()
-	within(t, patience, "reading from a killed server", func() {
+	within(t, s.patience, "reading from a killed server", func() {
 		done := 64 * kib
 		n, err := compare(body, p.blob, done, p.blob.Size-done, 32*1024)
 		if done += n; err == io.EOF && done == p.blob.Size {
@@ -58,9 +58,9 @@ func (s *suite) checkCut(t *testing.T, body io.Reader, p placed) {
 
 // checkDown opens a blob while its server is down.
 func (s *suite) checkDown(t *testing.T, p placed) {
-	body, err := s.open(t, t.Context(), p.route, p.blob.Descriptor(), 0, p.blob.Size)
+	body, err := s.open(t, t.Context(), p.route, p.desc, 0, p.blob.Size)
 	if err == nil {
-		closeReader(t, body)
+		s.close(t, body)
 	}
 	if wrong := wrongError(err, p.route, transport.ErrTemporary); wrong != nil {
 		t.Errorf("Open: %v", wrong)
@@ -72,9 +72,9 @@ func (s *suite) checkDown(t *testing.T, p placed) {
 // ErrTemporary and must not happen again.
 func (s *suite) checkIdleRestart(t *testing.T, p placed) {
 	t.Helper()
-	body, err := s.open(t, t.Context(), p.route, p.blob.Descriptor(), 0, p.blob.Size)
+	body, err := s.open(t, t.Context(), p.route, p.desc, 0, p.blob.Size)
 	if err == nil {
-		closeReader(t, body)
+		s.close(t, body)
 	} else if !errors.Is(err, transport.ErrTemporary) {
 		t.Errorf("Open: %v", wrongError(err, p.route, transport.ErrTemporary))
 	}
