@@ -24,10 +24,12 @@ type Config struct {
 	// Progress is how progress is shown: auto, bar, plain, json or none.
 	Progress string
 
-	Fetch    Fetch
-	Ingest   Ingest
-	Bundle   Bundle
-	Registry Registry
+	Fetch      Fetch
+	Ingest     Ingest
+	Bundle     Bundle
+	Registry   Registry
+	IPFS       IPFS
+	BitTorrent BitTorrent
 
 	hosts map[hostKey]bool
 	from  map[string]string // key → where its value comes from
@@ -76,6 +78,32 @@ type Registry struct {
 	// Certs are the directories searched, in order, for certificates of a
 	// host. They need not exist.
 	Certs []string
+}
+
+// IPFS is the section on reading from IPFS.
+type IPFS struct {
+	// Gateways are the base URLs of trustless gateways, asked in order, besides
+	// a node on this machine.
+	Gateways []string
+	// Routers are the base URLs of delegated routers (IPIP-337).
+	Routers []string
+}
+
+// BitTorrent is the section on reading from BitTorrent.
+type BitTorrent struct {
+	// Port is where peers may connect to, 0 for any port.
+	Port int
+	// DHT, PeerExchange and LocalDiscovery say which ways to find peers are
+	// used besides trackers.
+	DHT, PeerExchange, LocalDiscovery bool
+	// DHTNodes are the nodes by which the DHT is entered, HOST:PORT, instead of
+	// the usual ones.
+	DHTNodes []string
+	// MaxDownload and MaxUpload limit all of BitTorrent, in bytes per second; 0
+	// is no limit.
+	MaxDownload, MaxUpload int64
+	// Memory bounds the pieces that are held until they are read, in bytes.
+	Memory int64
 }
 
 // LoadOptions says where to look. The zero value is a program's usual one,
@@ -147,6 +175,8 @@ func defaults(opts LoadOptions, env func(string) string) *Config {
 			CredentialTimeout: 10 * time.Second,
 			Certs:             opts.Certs,
 		},
+		BitTorrent: BitTorrent{DHT: true, PeerExchange: true, LocalDiscovery: true, Memory: 64 << 20},
+
 		hosts:     make(map[hostKey]bool),
 		from:      make(map[string]string),
 		home:      opts.Home,

@@ -122,6 +122,18 @@ credential-files = [
 ]
 credential-timeout = "3s"
 certs = []
+[ipfs]
+gateways = ["https://a.example/x", "http://b:8080"]
+routers = []
+[bittorrent]
+port = 6881
+dht = false
+dht-nodes = ["router.example:6881", "[::1]:1"]
+peer-exchange = false
+local-discovery = false
+max-download = "10MB"
+max-upload = "unlimited"
+memory = "32MiB"
 [host."LOCALHOST:05000"]
 plain-http = true
 insecure = false
@@ -163,9 +175,19 @@ trusted = true
 		"16 registry.credential-files=/a.json:" + m.path("home/b.json"),
 		"20 registry.credential-timeout=3s",
 		"21 registry.certs=",
-		"26 host.example.trusted=true",
-		`23 host."localhost:5000".plain-http=true`,
-		`24 host."localhost:5000".insecure=false`,
+		"23 ipfs.gateways=https://a.example/x http://b:8080",
+		"24 ipfs.routers=",
+		"26 bittorrent.port=6881",
+		"27 bittorrent.dht=false",
+		"28 bittorrent.dht-nodes=router.example:6881 [::1]:1",
+		"29 bittorrent.peer-exchange=false",
+		"30 bittorrent.local-discovery=false",
+		"31 bittorrent.max-download=10MB",
+		"32 bittorrent.max-upload=unlimited",
+		"33 bittorrent.memory=32MiB",
+		"38 host.example.trusted=true",
+		`35 host."localhost:5000".plain-http=true`,
+		`36 host."localhost:5000".insecure=false`,
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
@@ -295,7 +317,7 @@ func TestLoadBadText(t *testing.T) {
 		{"misspelt host section", "[hosts.'a']", 1, "hosts.a: no such key; did you mean [host.\"HOST:PORT\"]?"},
 		{"nothing like it", "[bundle]\nfrobnicate = 1", 2, "bundle.frobnicate: no such key; in [bundle] there are max-size"},
 		{"nothing like it at the top", "frobnicate = 1", 1,
-			`frobnicate: no such key; at the top there are store, platform, progress, [fetch], [ingest], [bundle], [registry], [host."HOST:PORT"]`},
+			`frobnicate: no such key; at the top there are store, platform, progress, [fetch], [ingest], [bundle], [registry], [ipfs], [bittorrent], [host."HOST:PORT"]`},
 		{"dot in quotes", "\"fetch.parallel\" = 4", 1, `"fetch.parallel": no such key`},
 		{"below a key", "[fetch.parallel]\nx = 1", 1, "fetch.parallel: a table is not a whole number from 1 to 64"},
 		{"a key of a host", "[host.a]\nplain_http = true", 2, "host.a.plain_http: no such key; did you mean plain-http?"},
@@ -323,6 +345,13 @@ func TestLoadBadText(t *testing.T) {
 		{"string for a list", "registry.certs = '/a'", 1, `registry.certs: "/a" is not a list of absolute paths`},
 		{"number in a list", "registry.certs = ['/a', 1]", 1, "registry.certs: a list with 1 is not a list of absolute paths"},
 		{"relative path in a list", "registry.certs = ['/a', 'b']", 1, `registry.certs: ["/a" "b"] is not a list`},
+		{"gateway that is no URL", "ipfs.gateways = ['gw.example']", 1, `ipfs.gateways: ["gw.example"] is not a list of URLs that begin with https:// or http://`},
+		{"gateway with a password", "ipfs.gateways = ['https://u:p@h']", 1, "ipfs.gateways:"},
+		{"number in a list of URLs", "ipfs.routers = [1]", 1, "ipfs.routers: a list with 1 is not a list of URLs"},
+		{"port too large", "bittorrent.port = 65536", 1, "bittorrent.port: 65536 is not a port"},
+		{"node without a port", "bittorrent.dht-nodes = ['h']", 1, `bittorrent.dht-nodes: ["h"] is not a list of HOST:PORT`},
+		{"rate of nothing", "bittorrent.max-upload = 0", 1, `bittorrent.max-upload: 0 is not a number of bytes a second`},
+		{"word for a boolean", "bittorrent.dht = 'on'", 1, `bittorrent.dht: "on" is not true or false`},
 		{"string for a boolean", "host.a.insecure = 'yes'", 1, `host.a.insecure: "yes" is not true or false`},
 		{"value for a section", "\nfetch = 3", 2, "fetch: 3 is not a table; write [fetch] on a line of its own"},
 		{"list of tables", "[[fetch]]\nparallel = 1", 1, "fetch: a list of tables is not a table; write [fetch]"},

@@ -35,6 +35,20 @@
 //	credential-timeout = "10s"       # for one credential helper
 //	certs = ["/etc/docker/certs.d"]  # instead of the usual ones
 //
+//	[ipfs]
+//	gateways = ["https://ipfs.internal"]
+//	routers = []
+//
+//	[bittorrent]
+//	port = 0
+//	dht = true
+//	dht-nodes = ["dht.internal:6881"]
+//	peer-exchange = true
+//	local-discovery = true
+//	max-download = "unlimited"
+//	max-upload = "1MB"
+//	memory = "64MiB"
+//
 //	[host."registry.internal:5000"]  # without a port: whatever the port
 //	plain-http = true                # may be asked without TLS
 //	insecure = true                  # its certificate isn't verified

@@ -35,6 +35,18 @@ var settings = []setting{
 	{"registry.credential-files", func(c *Config) value { return paths{&c.Registry.CredentialFiles, c.home} }},
 	{"registry.credential-timeout", func(c *Config) value { return duration{&c.Registry.CredentialTimeout} }},
 	{"registry.certs", func(c *Config) value { return paths{&c.Registry.Certs, c.home} }},
+
+	{"ipfs.gateways", func(c *Config) value { return webURLs(&c.IPFS.Gateways) }},
+	{"ipfs.routers", func(c *Config) value { return webURLs(&c.IPFS.Routers) }},
+
+	{"bittorrent.port", func(c *Config) value { return port{&c.BitTorrent.Port} }},
+	{"bittorrent.dht", func(c *Config) value { return boolean{&c.BitTorrent.DHT} }},
+	{"bittorrent.dht-nodes", func(c *Config) value { return hostPorts(&c.BitTorrent.DHTNodes) }},
+	{"bittorrent.peer-exchange", func(c *Config) value { return boolean{&c.BitTorrent.PeerExchange} }},
+	{"bittorrent.local-discovery", func(c *Config) value { return boolean{&c.BitTorrent.LocalDiscovery} }},
+	{"bittorrent.max-download", func(c *Config) value { return rate{&c.BitTorrent.MaxDownload} }},
+	{"bittorrent.max-upload", func(c *Config) value { return rate{&c.BitTorrent.MaxUpload} }},
+	{"bittorrent.memory", func(c *Config) value { return size{&c.BitTorrent.Memory} }},
 }
 
 // progressModes are the values of progress.
