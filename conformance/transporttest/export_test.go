@@ -12,5 +12,5 @@ func RunGroup(t *testing.T, name string, newHarness func(t *testing.T) Harness) 
 	if i < 0 {
 		t.Fatalf("no group %q", name)
 	}
-	run(t, groups[i:i+1], limits{prompt: 2 * time.Second, patience: 10 * time.Second}, newHarness)
+	run(t, groups[i:i+1], limits{prompt: 2 * time.Second, patience: 5 * time.Second}, newHarness)
 }

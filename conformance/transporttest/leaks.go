@@ -50,12 +50,10 @@ func (s *suite) checkCounts(t *testing.T, before counts, slack int, when string)
 	t.Errorf("%s there are %s, before there were %s; what is new:\n%s", when, now, before, sinceThen(before))
 }
 
-// round opens in all the ways there are: to the end, closed in the middle,
-// cancelled, missing.
+// round opens in all the ways there are: closed in the middle, cancelled,
+// missing, to the end.
 func (s *suite) round(t *testing.T, p, few placed) {
 	t.Helper()
-	s.checkRange(t, few, span{offset: 0, length: few.blob.Size})
-
 	body := s.mustOpen(t, t.Context(), p, 0, p.blob.Size)
 	s.readSome(t, body, p.blob)
 	s.close(t, body)
@@ -79,6 +77,9 @@ func (s *suite) round(t *testing.T, p, few placed) {
 	if sizer, ok := s.h.Transport.(transport.Sizer); ok {
 		within(t, s.patience, "Size", func() { _, _ = sizer.Size(t.Context(), few.route, desc) })
 	}
+
+	// Last, so that what is kept for the next is there.
+	s.checkRange(t, few, span{offset: 0, length: few.blob.Size})
 }
 
 // counts is how much of what may leak there is.

@@ -7,13 +7,11 @@ import (
 	"io"
 	"net/http"
 	"strconv"
-	"testing"
 	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/waybill-project/waybill/blobdigest"
-	"github.com/waybill-project/waybill/conformance/transporttest"
 	"github.com/waybill-project/waybill/transport"
 )
 
@@ -120,10 +118,4 @@ func (b *body) Read(p []byte) (int, error) {
 		return n, b.ctx.Err()
 	}
 	return n, &transport.Error{Kind: transport.ErrTemporary, URI: b.route.URI, Err: err}
-}
-
-func TestReference(t *testing.T) {
-	transporttest.Run(t, func(t *testing.T) transporttest.Harness {
-		return startPlace(t).harness(newReference())
-	})
 }

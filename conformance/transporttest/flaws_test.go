@@ -1,0 +1,477 @@
+package transporttest_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/waybill-project/waybill/conformance/transporttest"
+	"github.com/waybill-project/waybill/transport"
+)
+
+// opener and reader are what a flaw changes: an Open, and a Read of what it
+// returned.
+type (
+	opener = transport.Func
+	reader = func(r io.Reader, p []byte) (int, error)
+)
+
+// flawed is the reference with something wrong.
+type flawed struct {
+	*reference
+	open  opener                                                                    // nil: the reference's
+	size  func(context.Context, transport.Route, ocispec.Descriptor) (int64, error) // nil: the reference's
+	close func() error                                                              // nil: the reference's
+}
+
+func (f *flawed) Open(ctx context.Context, route transport.Route, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error) {
+	if f.open == nil {
+		return f.reference.Open(ctx, route, desc, offset, length)
+	}
+	return f.open(ctx, route, desc, offset, length)
+}
+
+func (f *flawed) Size(ctx context.Context, route transport.Route, desc ocispec.Descriptor) (int64, error) {
+	if f.size == nil {
+		return f.reference.Size(ctx, route, desc)
+	}
+	return f.size(ctx, route, desc)
+}
+
+func (f *flawed) Close() error {
+	if f.close == nil {
+		return f.reference.Close()
+	}
+	return f.close()
+}
+
+// flawedReader is a reader whose Read or Close is another.
+type flawedReader struct {
+	io.ReadCloser
+	read  reader
+	close func() error
+}
+
+func (r *flawedReader) Read(p []byte) (int, error) {
+	if r.read == nil {
+		return r.ReadCloser.Read(p)
+	}
+	return r.read(r.ReadCloser, p)
+}
+
+func (r *flawedReader) Close() error {
+	if r.close == nil {
+		return r.ReadCloser.Close()
+	}
+	return r.close()
+}
+
+// opens returns the reference with another Open.
+func opens(make func(r *reference) opener) func(*transporttest.Harness) {
+	return func(h *transporttest.Harness) {
+		r := newReference()
+		h.Transport = &flawed{reference: r, open: make(r)}
+	}
+}
+
+// reads returns the reference with readers that have a Read each. rest is how
+// many bytes were asked for.
+func reads(make func(rest int64) reader) func(*transporttest.Harness) {
+	return opens(func(r *reference) opener {
+		return func(ctx context.Context, route transport.Route, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error) {
+			body, err := r.Open(ctx, route, desc, offset, length)
+			if err != nil {
+				return nil, err
+			}
+			return &flawedReader{ReadCloser: body, read: make(length)}, nil
+		}
+	})
+}
+
+// fails returns the reference with errors changed.
+func fails(change func(route transport.Route, err error) error) func(*transporttest.Harness) {
+	return opens(func(r *reference) opener {
+		return func(ctx context.Context, route transport.Route, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error) {
+			body, err := r.Open(ctx, route, desc, offset, length)
+			if err != nil {
+				return nil, change(route, err)
+			}
+			return &flawedReader{ReadCloser: body, read: func(r io.Reader, p []byte) (int, error) {
+				n, err := r.Read(p)
+				if err != nil && err != io.EOF {
+					err = change(route, err)
+				}
+				return n, err
+			}}, nil
+		}
+	})
+}
+
+// another returns a change of one kind into another.
+func another(from, to error) func(*transporttest.Harness) {
+	return fails(func(route transport.Route, err error) error {
+		if errors.Is(err, from) {
+			return transport.Errorf(to, route.URI, "something")
+		}
+		return err
+	})
+}
+
+// asked returns the reference asked for another range than the flawed one was.
+func asked(change func(desc *ocispec.Descriptor, offset, length *int64)) func(*transporttest.Harness) {
+	return opens(func(r *reference) opener {
+		return func(ctx context.Context, route transport.Route, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error) {
+			change(&desc, &offset, &length)
+			return r.Open(ctx, route, desc, offset, length)
+		}
+	})
+}
+
+// flaws are what the suite must find: which test of which group, and what it
+// says.
+var flaws = []struct {
+	name        string
+	group, test string
+	says        string
+	flaw        func(h *transporttest.Harness)
+}{
+	{"a byte off", "Ranges", "middle_part", "wrong byte at offset", asked(func(d *ocispec.Descriptor, off, n *int64) {
+		if *off > 0 && *off+*n < d.Size {
+			*off++
+		}
+	})},
+	{"one byte less", "Ranges", "last_part", "io.EOF after 999 bytes of 1000", asked(func(_ *ocispec.Descriptor, _, n *int64) {
+		if *n > 1 {
+			*n--
+		}
+	})},
+	{"one byte more", "Ranges", "first_part", "more than the 1000 bytes", asked(func(d *ocispec.Descriptor, off, n *int64) {
+		if *off+*n < d.Size {
+			*n++
+		}
+	})},
+	{"ranges clipped at the end", "Ranges", "over_the_end", "read 10 bytes of a range that is not all in the blob", asked(func(d *ocispec.Descriptor, off, n *int64) {
+		*n = min(*n, d.Size-*off)
+		d.Size = -1
+	})},
+	{"past the end is empty", "Ranges", "from_the_end_on", "no *transport.Error", opens(func(r *reference) opener {
+		return func(ctx context.Context, route transport.Route, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error) {
+			if offset == desc.Size && offset > 0 {
+				return io.NopCloser(strings.NewReader("")), nil
+			}
+			return r.Open(ctx, route, desc, offset, length)
+		}
+	})},
+	{"unknown sizes", "Ranges", "unknown_size", "Open of the whole", opens(func(r *reference) opener {
+		return func(ctx context.Context, route transport.Route, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error) {
+			if length < 0 {
+				return nil, transport.Errorf(transport.ErrPermanent, route.URI, "negative length")
+			}
+			return r.Open(ctx, route, desc, offset, length)
+		}
+	})},
+	{"empty blobs", "Ranges", "empty_blob", "Open of the whole", opens(func(r *reference) opener {
+		return func(ctx context.Context, route transport.Route, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error) {
+			if length == 0 {
+				return nil, transport.Errorf(transport.ErrPermanent, route.URI, "nothing asked for")
+			}
+			return r.Open(ctx, route, desc, offset, length)
+		}
+	})},
+	{"both reader and error", "Ranges", "whole", "want exactly one", opens(func(r *reference) opener {
+		return func(ctx context.Context, route transport.Route, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error) {
+			return io.NopCloser(strings.NewReader("")), transport.Errorf(transport.ErrTemporary, route.URI, "something")
+		}
+	})},
+	{"whole to a range", "Ranges", "first_part", "where only whole blobs are sent", func(h *transporttest.Harness) {
+		h.Transport, h.WholeOnly = newReference(), true
+	}},
+
+	{"sizes not compared", "Expectations", "size_off_by_1", "that should have", asked(func(d *ocispec.Descriptor, _, n *int64) {
+		if *n == d.Size {
+			d.Size, *n = -1, -1
+		}
+	})},
+	{"wrong size", "Expectations", "size", "Size of a blob of", func(h *transporttest.Harness) {
+		h.Transport = &flawed{reference: newReference(), size: func(context.Context, transport.Route, ocispec.Descriptor) (int64, error) { return 7, nil }}
+	}},
+	{"size of what is missing", "Expectations", "missing", "Size of a blob that isn't there", func(h *transporttest.Harness) {
+		h.Transport = &flawed{reference: newReference(), size: func(context.Context, transport.Route, ocispec.Descriptor) (int64, error) { return -1, nil }}
+	}},
+	{"missing is temporary", "Expectations", "missing", `want "not found"`, another(transport.ErrNotFound, transport.ErrTemporary)},
+	{"errors without a type", "Expectations", "missing", "no *transport.Error", fails(func(_ transport.Route, err error) error {
+		return errors.New(err.Error())
+	})},
+	{"a kind of its own", "Expectations", "missing", "none of package transport's", fails(func(route transport.Route, err error) error {
+		return &transport.Error{Kind: io.ErrClosedPipe, URI: route.URI, Err: err}
+	})},
+	{"errors of two lines", "Expectations", "missing", "not one line", fails(func(route transport.Route, err error) error {
+		return transport.Errorf(transport.ErrNotFound, route.URI, "two\nlines: %w", err)
+	})},
+	{"passwords shown", "Expectations", "missing", "shows the password", fails(func(route transport.Route, err error) error {
+		return transport.Errorf(transport.ErrNotFound, route.URI, "%s: %w", route.URI, err)
+	})},
+	{"digests become paths", "Expectations", "invalid_digest", "Open of the invalid digest", opens(func(r *reference) opener {
+		return func(ctx context.Context, route transport.Route, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error) {
+			if _, path, ok := strings.Cut(desc.Digest.String(), ":../sha256/"); ok {
+				desc.Digest = digest.NewDigestFromEncoded(digest.SHA256, path)
+			}
+			return r.Open(ctx, route, desc, offset, length)
+		}
+	})},
+
+	{"denied is not found", "Faults", "denied", `want "unauthorized"`, another(transport.ErrUnauthorized, transport.ErrNotFound)},
+	{"throttled is temporary", "Faults", "throttled", `want "throttled"`, another(transport.ErrThrottled, transport.ErrTemporary)},
+	{"when to come back is lost", "Faults", "throttled", "RetryAfter is 0s", another(transport.ErrThrottled, transport.ErrThrottled)},
+	{"temporary is permanent", "Faults", "temporary", `want "temporary failure"`, another(transport.ErrTemporary, transport.ErrPermanent)},
+	{"permanent is temporary", "Faults", "permanent", `want "permanent failure"`, another(transport.ErrPermanent, transport.ErrTemporary)},
+	{"short is complete", "Faults", "short_body", "as if the blob were complete", reads(func(int64) reader {
+		return func(r io.Reader, p []byte) (int, error) {
+			n, err := r.Read(p)
+			if err != nil {
+				err = io.EOF
+			}
+			return n, err
+		}
+	})},
+	{"faults neither made nor impossible", "Faults", "", "must be in exactly one", func(h *transporttest.Harness) {
+		h.Transport, h.Faults = newReference(), nil
+	}},
+
+	{"EOF once", "Ranges", "whole", "want io.EOF again", reads(func(int64) reader {
+		ended := false
+		return func(r io.Reader, p []byte) (int, error) {
+			if ended {
+				return 0, nil
+			}
+			n, err := r.Read(p)
+			ended = err == io.EOF
+			return n, err
+		}
+	})},
+	{"tiny buffers lose bytes", "Reading", "seven_bytes_at_a_time", "wrong byte", reads(func(int64) reader {
+		return func(r io.Reader, p []byte) (int, error) {
+			if len(p) > 1 && len(p) < 16 {
+				var more [16]byte
+				n, err := r.Read(more[:])
+				return copy(p, more[:n]), err
+			}
+			return r.Read(p)
+		}
+	})},
+	{"large buffers end early", "Reading", "with_a_buffer_larger_than_the_range", "io.EOF after", reads(func(int64) reader {
+		return func(r io.Reader, p []byte) (int, error) {
+			n, err := r.Read(p)
+			if len(p) > 1<<20 && err == nil {
+				err = io.EOF
+			}
+			return n, err
+		}
+	})},
+	{"an empty buffer is the end", "Reading", "into_an_empty_buffer", "Read of no bytes", reads(func(int64) reader {
+		return func(r io.Reader, p []byte) (int, error) {
+			if len(p) == 0 {
+				return 0, io.EOF
+			}
+			return r.Read(p)
+		}
+	})},
+	{"more than the buffer", "Reading", "page_by_page", "returned 4097", reads(func(int64) reader {
+		return func(r io.Reader, p []byte) (int, error) {
+			_, err := r.Read(p)
+			return len(p) + 1, err
+		}
+	})},
+	{"never a byte", "Reading", "page_by_page", "multiple Read calls return no data", reads(func(int64) reader {
+		return func(io.Reader, []byte) (int, error) { return 0, nil }
+	})},
+	{"everything in memory", "Reading", "in_little_memory", "the heap grew", reads(func(int64) reader {
+		var all *strings.Reader
+		return func(r io.Reader, p []byte) (int, error) {
+			if all == nil {
+				content, err := io.ReadAll(r)
+				if err != nil {
+					return 0, err
+				}
+				all = strings.NewReader(string(content))
+			}
+			return all.Read(p)
+		}
+	})},
+
+	{"Open doesn't mind its context", "Cancel", "before_Open", "want context.Canceled", opens(func(r *reference) opener {
+		return func(_ context.Context, route transport.Route, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error) {
+			return r.Open(context.Background(), route, desc, offset, length)
+		}
+	})},
+	{"Open waits with a cancelled context", "Cancel", "while_Open_waits_for_a_paused_server", "Open hangs", opens(func(r *reference) opener {
+		return func(ctx context.Context, route transport.Route, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error) {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			body, err := r.Open(context.Background(), route, desc, offset, length)
+			if err != nil {
+				return nil, err
+			}
+			return &flawedReader{ReadCloser: body, read: func(r io.Reader, p []byte) (int, error) {
+				if err := ctx.Err(); err != nil {
+					return 0, err
+				}
+				return r.Read(p)
+			}}, nil
+		}
+	})},
+	{"Read doesn't mind its context", "Cancel", "between_Reads", "everything came", opens(unminded)},
+	{"Read waits with a cancelled context", "Cancel", "while_Read_waits", "hangs", opens(unminded)},
+	{"cancelled is temporary", "Cancel", "between_Reads", "want context.Canceled", another(context.Canceled, transport.ErrTemporary)},
+	{"a cancelled context spoils the next", "Cancel", "then_another", "no more", opens(func(r *reference) opener {
+		var spoilt error
+		return func(ctx context.Context, route transport.Route, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error) {
+			if spoilt != nil {
+				return nil, spoilt
+			}
+			if ctx.Err() != nil {
+				spoilt = transport.Errorf(transport.ErrTemporary, route.URI, "no more")
+			}
+			return r.Open(ctx, route, desc, offset, length)
+		}
+	})},
+
+	{"Close waits for a mute server", "Close", "while_the_server_is_paused", "Close hangs", opens(drained)},
+	{"closed early is closed for good", "Close", "in_the_middle", "no more", opens(func(r *reference) opener {
+		var closed bool
+		return func(ctx context.Context, route transport.Route, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error) {
+			if closed {
+				return nil, transport.Errorf(transport.ErrTemporary, route.URI, "no more")
+			}
+			body, err := r.Open(ctx, route, desc, offset, length)
+			if err != nil {
+				return nil, err
+			}
+			return &flawedReader{ReadCloser: body, close: func() error { closed = true; return body.Close() }}, nil
+		}
+	})},
+
+	{"one at a time", "Concurrent", "32_ranges_at_once", "hangs", opens(func(r *reference) opener {
+		var busy sync.Mutex
+		return func(ctx context.Context, route transport.Route, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error) {
+			busy.Lock()
+			body, err := r.Open(ctx, route, desc, offset, length)
+			if err != nil {
+				busy.Unlock()
+				return nil, err
+			}
+			return &flawedReader{ReadCloser: body, close: func() error { busy.Unlock(); return body.Close() }}, nil
+		}
+	})},
+	{"one position for all", "Concurrent", "32_ranges_at_once", "wrong byte", opens(func(r *reference) opener {
+		var last int64
+		var mu sync.Mutex
+		return func(ctx context.Context, route transport.Route, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error) {
+			mu.Lock()
+			offset, last = last, offset
+			mu.Unlock()
+			return r.Open(ctx, route, desc, offset, length)
+		}
+	})},
+
+	{"cut is complete", "Restart", "killed_in_the_middle_of_a_body/Read", "as if the blob were complete", reads(func(int64) reader {
+		return func(r io.Reader, p []byte) (int, error) {
+			n, err := r.Read(p)
+			if err != nil {
+				err = io.EOF
+			}
+			return n, err
+		}
+	})},
+	{"cut is permanent", "Restart", "killed_in_the_middle_of_a_body/Read", `want "temporary failure" or`, another(transport.ErrTemporary, transport.ErrPermanent)},
+	{"down is not found", "Restart", "killed_in_the_middle_of_a_body/Open_while_it_is_down", `want "temporary failure"`, another(transport.ErrTemporary, transport.ErrNotFound)},
+	{"never back", "Restart", "killed_in_the_middle_of_a_body/Open_when_it_is_back", "broken for good", opens(broken)},
+	{"never back when idle", "Restart", "restarted_while_nothing_is_read", "broken for good", opens(func(r *reference) opener {
+		var opened int
+		return func(ctx context.Context, route transport.Route, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error) {
+			if opened++; opened > 4 {
+				return nil, transport.Errorf(transport.ErrTemporary, route.URI, "broken for good")
+			}
+			return r.Open(ctx, route, desc, offset, length)
+		}
+	})},
+
+	{"a goroutine for each", "Leaks", "goroutines_and_descriptors", "after 20 rounds there are", opens(func(r *reference) opener {
+		return func(ctx context.Context, route transport.Route, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error) {
+			go func() { select {} }()
+			return r.Open(ctx, route, desc, offset, length)
+		}
+	})},
+	{"a descriptor for each failure", "Leaks", "goroutines_and_descriptors", "after 20 rounds there are", opens(func(r *reference) opener {
+		var open []*os.File // referred to: else the runtime closes them
+		return func(ctx context.Context, route transport.Route, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error) {
+			body, err := r.Open(ctx, route, desc, offset, length)
+			if err != nil {
+				f, _ := os.Open(os.DevNull)
+				open = append(open, f)
+			}
+			return body, err
+		}
+	})},
+	{"connections kept for ever", "Leaks", "goroutines_and_descriptors", "with the transport closed there are", func(h *transporttest.Harness) {
+		h.Transport = &flawed{reference: newReference(), close: func() error { return nil }}
+	}},
+	{"Close fails", "Leaks", "", "the transport's Close: closed already", func(h *transporttest.Harness) {
+		h.Transport = &flawed{reference: newReference(), close: func() error { return errors.New("closed already") }}
+	}},
+
+	{"offsets of 32 bits", "Huge", "over_5_GiB", "wrong byte", asked(func(_ *ocispec.Descriptor, off, _ *int64) {
+		*off = int64(uint32(*off))
+	})},
+	{"sizes of 32 bits", "Huge", "size", "Size of a blob of", func(h *transporttest.Harness) {
+		r := newReference()
+		h.Transport = &flawed{reference: r, size: func(ctx context.Context, route transport.Route, desc ocispec.Descriptor) (int64, error) {
+			size, err := r.Size(ctx, route, desc)
+			return int64(int32(size)), err
+		}}
+	}},
+}
+
+// unminded opens with a context that is never cancelled, once its own wasn't.
+func unminded(r *reference) opener {
+	return func(ctx context.Context, route transport.Route, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error) {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		return r.Open(context.Background(), route, desc, offset, length)
+	}
+}
+
+// drained returns readers that are read to their end by Close.
+func drained(r *reference) opener {
+	return func(ctx context.Context, route transport.Route, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error) {
+		body, err := r.Open(ctx, route, desc, offset, length)
+		if err != nil {
+			return nil, err
+		}
+		return &flawedReader{ReadCloser: body, close: func() error {
+			_, _ = io.Copy(io.Discard, body)
+			return body.Close()
+		}}, nil
+	}
+}
+
+// broken never opens again after it once failed.
+func broken(r *reference) opener {
+	var failed bool
+	return func(ctx context.Context, route transport.Route, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error) {
+		if failed {
+			return nil, transport.Errorf(transport.ErrTemporary, route.URI, "broken for good")
+		}
+		body, err := r.Open(ctx, route, desc, offset, length)
+		failed = errors.Is(err, transport.ErrTemporary)
+		return body, err
+	}
+}
