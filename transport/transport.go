@@ -2,7 +2,6 @@ package transport
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"net/url"
 	"strings"
@@ -49,7 +48,11 @@ type Transport interface {
 	// offset is within the blob. length is positive, or -1 for "to the end",
 	// which is only used with offset 0 where desc.Size is unknown (-1). A
 	// request for the whole blob (offset 0, length desc.Size or -1) must work
-	// at places that don't know ranges.
+	// at places that don't know ranges; the whole of an empty blob is length 0.
+	//
+	// A digest that is not valid is [ErrPermanent] before anything is done with
+	// it (in a path it might lead anywhere, CVE-2024-3727); so is a blob that
+	// turns out to have another size than desc's.
 	//
 	// The reader yields the bytes from offset on and then io.EOF. It must
 	// yield at most length bytes; when the place sends more than it was asked
@@ -73,46 +76,20 @@ type Sizer interface {
 	Size(ctx context.Context, route Route, desc ocispec.Descriptor) (int64, error)
 }
 
+// Checker is an optional ability of a Transport: to judge a URI by itself.
+type Checker interface {
+	// Check says what is wrong with a URI of the transport's scheme, as far as
+	// that can be told without asking anyone or looking at any file; nil is
+	// nothing. The error is ErrPermanent.
+	Check(uri string) error
+}
+
 // Func makes a Transport of a function.
 type Func func(ctx context.Context, route Route, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error)
 
 // Open calls f.
 func (f Func) Open(ctx context.Context, route Route, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error) {
 	return f(ctx, route, desc, offset, length)
-}
-
-// Schemes is a Transport that dispatches on the scheme of the route's URI. It
-// is filled in one place by the program and not changed afterwards.
-type Schemes map[string]Transport
-
-// Open hands the request to the transport of the URI's scheme.
-func (s Schemes) Open(ctx context.Context, route Route, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error) {
-	t, err := s.lookup(route)
-	if err != nil {
-		return nil, err
-	}
-	return t.Open(ctx, route, desc, offset, length)
-}
-
-// Size asks the transport of the URI's scheme, where it is a [Sizer]; others
-// answer -1.
-func (s Schemes) Size(ctx context.Context, route Route, desc ocispec.Descriptor) (int64, error) {
-	t, err := s.lookup(route)
-	if err != nil {
-		return 0, err
-	}
-	if sizer, ok := t.(Sizer); ok {
-		return sizer.Size(ctx, route, desc)
-	}
-	return -1, nil
-}
-
-func (s Schemes) lookup(route Route) (Transport, error) {
-	scheme, _, ok := strings.Cut(route.URI, ":")
-	if t := s[scheme]; ok && t != nil {
-		return t, nil
-	}
-	return nil, &Error{Kind: ErrPermanent, URI: route.URI, Err: fmt.Errorf("no transport for scheme %q", scheme)}
 }
 
 // Redact returns uri with any password in it replaced, fit to be shown. Of

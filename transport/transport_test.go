@@ -1,13 +1,9 @@
 package transport_test
 
 import (
-	"context"
-	"errors"
-	"io"
 	"strings"
 	"testing"
 
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/waybill-project/waybill/transport"
 )
 
@@ -39,22 +35,4 @@ func FuzzRedact(f *testing.F) {
 			t.Errorf("the secret is in %q", got)
 		}
 	})
-}
-
-func TestSchemes(t *testing.T) {
-	s := transport.Schemes{"x": transport.Func(func(_ context.Context, r transport.Route, _ ocispec.Descriptor, off, n int64) (io.ReadCloser, error) {
-		return nil, transport.Errorf(transport.ErrNotFound, r.URI, "no such thing")
-	})}
-	_, err := s.Open(context.Background(), transport.Route{URI: "x:y"}, ocispec.Descriptor{}, 0, 1)
-	if !errors.Is(err, transport.ErrNotFound) || err.Error() != "x:y: no such thing" {
-		t.Errorf("got %v", err)
-	}
-	for _, uri := range []string{"y:z", "x", ""} {
-		if _, err := s.Open(context.Background(), transport.Route{URI: uri}, ocispec.Descriptor{}, 0, 1); !errors.Is(err, transport.ErrPermanent) {
-			t.Errorf("%q: got %v", uri, err)
-		}
-	}
-	if n, err := s.Size(context.Background(), transport.Route{URI: "x:y"}, ocispec.Descriptor{}); n != -1 || err != nil {
-		t.Errorf("a transport that can't tell sizes: %d, %v", n, err)
-	}
 }
