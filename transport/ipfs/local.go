@@ -1,0 +1,97 @@
+package ipfs
+
+import (
+	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+const (
+	// maxAddressFile bounds kubo's files gateway and api, maxKuboConfig its
+	// config, in bytes.
+	maxAddressFile = 4 << 10
+	maxKuboConfig  = 1 << 20
+)
+
+// localGateway returns the gateway of the kubo on this machine, or nil if there
+// is no sign of one. $IPFS_GATEWAY and the file gateway (which kubo writes
+// when it starts) are what curl, ffmpeg and others go by.
+func localGateway() *endpoint {
+	if u := os.Getenv("IPFS_GATEWAY"); u != "" {
+		return endpointOrNil(u)
+	}
+	repo := os.Getenv("IPFS_PATH")
+	if repo == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return nil
+		}
+		repo = filepath.Join(home, ".ipfs")
+	}
+	if e := endpointOrNil(firstLine(filepath.Join(repo, "gateway"))); e != nil {
+		return e
+	}
+	// The file api is there while kubo runs. It says where the RPC is, which
+	// nobody but its owner should use; where the gateway is, says the config.
+	if firstLine(filepath.Join(repo, "api")) == "" {
+		return nil
+	}
+	return configuredGateway(filepath.Join(repo, "config"))
+}
+
+// configuredGateway returns the first gateway in a configuration of kubo.
+func configuredGateway(path string) *endpoint {
+	var config struct {
+		Addresses struct {
+			Gateway json.RawMessage // a string or several
+		}
+	}
+	if json.Unmarshal(readSmall(path, maxKuboConfig), &config) != nil {
+		return nil
+	}
+	var one string
+	var several []string
+	if json.Unmarshal(config.Addresses.Gateway, &one) == nil {
+		several = []string{one}
+	} else if json.Unmarshal(config.Addresses.Gateway, &several) != nil {
+		return nil
+	}
+	for _, a := range several {
+		// kubo's gateway speaks plain HTTP, whatever its address says.
+		if u, ok := multiaddrURL(a + "/http"); ok {
+			return endpointOrNil(u)
+		}
+	}
+	return nil
+}
+
+// endpointOrNil returns the endpoint at a URL, or nil for what is none.
+func endpointOrNil(s string) *endpoint {
+	e, err := parseEndpoint(s)
+	if err != nil {
+		return nil
+	}
+	return e
+}
+
+func firstLine(path string) string {
+	line, _, _ := strings.Cut(string(readSmall(path, maxAddressFile)), "\n")
+	return strings.TrimSpace(line)
+}
+
+// readSmall returns a file's content, nothing where it can't be read or is
+// larger than limit.
+func readSmall(path string, limit int64) []byte {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	content, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil || int64(len(content)) > limit {
+		return nil
+	}
+	return content
+}
