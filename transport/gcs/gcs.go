@@ -1,0 +1,220 @@
+package gcs
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+
+	"github.com/waybill-project/waybill/transport"
+	"github.com/waybill-project/waybill/transport/filetree"
+	"github.com/waybill-project/waybill/transport/httpclient"
+	"github.com/waybill-project/waybill/transport/httprange"
+	"github.com/waybill-project/waybill/transport/objectstore"
+)
+
+// endpoint is Google's.
+const endpoint = "https://storage.googleapis.com"
+
+// emulatorVariable names the emulator that stands in for Google, as Google's
+// own clients know it: HOST:PORT or a URL. It is asked anonymously.
+const emulatorVariable = "STORAGE_EMULATOR_HOST"
+
+// Options configures a [Transport].
+type Options struct {
+	// HTTP makes the requests.
+	HTTP *httpclient.Client
+	// Endpoint is the URL of the store that URIs without endpoint mean, and one
+	// that tokens are sent to. Empty means the emulator that
+	// STORAGE_EMULATOR_HOST names, which gets no tokens, or else Google.
+	Endpoint string
+	// Token, where set, returns the bearer token to send, or "" for none. Nil
+	// means Application Default Credentials.
+	Token func(context.Context) (string, error)
+	// Getenv reads the environment; nil means os.Getenv. Of the metadata
+	// server's address (GCE_METADATA_HOST) the process's own is used.
+	Getenv func(string) string
+}
+
+// Transport is the [transport.Transport] and [transport.Sizer] of the scheme
+// gs, and reads the names of the layouts there. It is safe for concurrent use.
+type Transport struct {
+	*filetree.Tree
+	files files
+}
+
+var (
+	_ transport.Transport = (*Transport)(nil)
+	_ transport.Sizer     = (*Transport)(nil)
+	_ filetree.Files      = files{}
+)
+
+// New returns a transport. Nothing is asked of anyone before the first request.
+func New(o Options) *Transport {
+	if o.Getenv == nil {
+		o.Getenv = os.Getenv
+	}
+	f := files{client: o.HTTP, endpoint: o.Endpoint, trusted: o.Endpoint, token: o.Token}
+	if f.token == nil {
+		f.token = objectstore.NewTokens(defaultCredentials{getenv: o.Getenv}.token).Get
+	}
+	if f.endpoint == "" {
+		f.endpoint = emulator(o.Getenv)
+	}
+	if f.endpoint == "" {
+		f.endpoint = endpoint
+	}
+	return &Transport{Tree: filetree.New(f), files: f}
+}
+
+// Check says what is wrong with a URI of the scheme gs, asking nobody.
+func (t *Transport) Check(uri string) error {
+	_, err := parsePlace(uri)
+	return err
+}
+
+// Close closes the connections that no request is using.
+func (t *Transport) Close() error {
+	t.files.client.CloseIdleConnections()
+	return nil
+}
+
+// emulator returns the URL of the emulator that the environment names, or "".
+func emulator(getenv func(string) string) string {
+	host := getenv(emulatorVariable)
+	if host != "" && !strings.Contains(host, "://") {
+		host = "http://" + host
+	}
+	return strings.TrimRight(host, "/")
+}
+
+// files implements [filetree.Files].
+type files struct {
+	client   *httpclient.Client
+	endpoint string
+	trusted  string // a further endpoint that tokens are sent to
+	token    func(context.Context) (string, error)
+}
+
+// request is what to ask of an object.
+type request struct {
+	url, authorization string
+	// nobody says why it is asked anonymously, or is empty.
+	nobody string
+}
+
+// OpenFile implements [filetree.Files].
+func (f files) OpenFile(ctx context.Context, uri, name string, part filetree.Part) (io.ReadCloser, error) {
+	r, err := f.request(ctx, uri, name)
+	if err != nil {
+		return nil, err
+	}
+	body, err := httprange.Open(ctx, f.client, httprange.Request{
+		URL: r.url, Authorization: r.authorization, Size: part.Size, Offset: part.Offset, Length: part.Length,
+	})
+	if err != nil {
+		return nil, f.unlessCoded(ctx, r, err)
+	}
+	if err := storedCoding(body.Response.Header, r.url); err != nil {
+		_ = body.Close()
+		return nil, err
+	}
+	return body, nil
+}
+
+// FileSize implements [filetree.Files].
+func (f files) FileSize(ctx context.Context, uri, name string) (int64, error) {
+	r, err := f.request(ctx, uri, name)
+	if err != nil {
+		return 0, err
+	}
+	size, header, err := objectstore.Size(ctx, f.client, httpclient.Request{URL: r.url, Authorization: r.authorization})
+	if coded := storedCoding(header, r.url); coded != nil {
+		return 0, coded
+	}
+	if err != nil {
+		return 0, explain(err, r)
+	}
+	return size, nil
+}
+
+// unlessCoded returns err, explained. Where the object was there but its answer
+// no good, that may be Google's decompressing, about which a HEAD tells more.
+func (f files) unlessCoded(ctx context.Context, r request, err error) error {
+	var status *httpclient.StatusError
+	if !errors.As(err, &status) && (errors.Is(err, transport.ErrPermanent) || errors.Is(err, transport.ErrRangeUnsupported)) {
+		_, header, _ := objectstore.Size(ctx, f.client, httpclient.Request{URL: r.url, Authorization: r.authorization})
+		if coded := storedCoding(header, r.url); coded != nil {
+			return coded
+		}
+	}
+	return explain(err, r)
+}
+
+// storedCoding reports what is wrong with an object that is stored with a
+// content coding. Google names it with every answer, decoded or not.
+func storedCoding(header http.Header, url string) error {
+	coding := strings.TrimSpace(header.Get("X-Goog-Stored-Content-Encoding"))
+	if coding == "" || strings.EqualFold(coding, "identity") {
+		return nil
+	}
+	return transport.Errorf(transport.ErrPermanent, url,
+		"is stored with Content-Encoding %q, which Google decodes on the way; to have it sent as stored: gcloud storage objects update --clear-content-encoding gs://…",
+		httpclient.OneLine(coding))
+}
+
+// request returns what to ask of the file called name at the place uri.
+func (f files) request(ctx context.Context, uri, name string) (request, error) {
+	p, err := parsePlace(uri)
+	if err != nil {
+		return request{}, err
+	}
+	base := p.endpoint
+	if base == "" {
+		base = f.endpoint
+	}
+	r := request{url: objectstore.URL(base, p.bucket, objectstore.Key(p.prefix, name))}
+	switch {
+	case p.anonymous:
+		r.nobody = "asked anonymously, as the URI says"
+		return r, nil
+	case base != f.trusted && !isGoogle(base):
+		r.nobody = "asked anonymously: tokens are sent to https://*.googleapis.com only"
+		return r, nil
+	}
+	token, err := f.token(ctx)
+	if err != nil {
+		return request{}, credentialsError(ctx, uri, err)
+	}
+	if token == "" {
+		r.nobody = "asked anonymously, for there are no Google credentials here; run 'gcloud auth application-default login' or set GOOGLE_APPLICATION_CREDENTIALS"
+		return r, nil
+	}
+	r.authorization = "Bearer " + token
+	return r, nil
+}
+
+// credentialsError says that there is no token for asking uri.
+func credentialsError(ctx context.Context, uri string, err error) error {
+	if ctx.Err() != nil {
+		return err
+	}
+	kind := transport.ErrUnauthorized
+	if errors.Is(err, transport.ErrTemporary) {
+		kind = transport.ErrTemporary
+	}
+	return transport.Errorf(kind, objectstore.Shown(uri), "Google credentials: %w; for a public bucket add ?anonymous=true", err)
+}
+
+// isGoogle reports whether the store at base, an endpoint, is Google's, and
+// nobody in between can read what is sent to it.
+func isGoogle(base string) bool {
+	u, err := url.Parse(base)
+	if err != nil || u.Scheme != "https" {
+		return false
+	}
+	return strings.HasSuffix(u.Hostname(), ".googleapis.com")
+}
