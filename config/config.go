@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -91,8 +92,10 @@ type IPFS struct {
 
 // BitTorrent is the section on reading from BitTorrent.
 type BitTorrent struct {
-	// Port is where peers may connect to, 0 for any port.
-	Port int
+	// Listen and Port are where peers may connect to. The zero Listen is every
+	// address of this machine, Port 0 any port.
+	Listen netip.Addr
+	Port   int
 	// DHT, PeerExchange and LocalDiscovery say which ways to find peers are
 	// used besides trackers.
 	DHT, PeerExchange, LocalDiscovery bool

@@ -126,6 +126,7 @@ certs = []
 gateways = ["https://a.example/x", "http://b:8080"]
 routers = []
 [bittorrent]
+listen = "::1"
 port = 6881
 dht = false
 dht-nodes = ["router.example:6881", "[::1]:1"]
@@ -177,17 +178,18 @@ trusted = true
 		"21 registry.certs=",
 		"23 ipfs.gateways=https://a.example/x http://b:8080",
 		"24 ipfs.routers=",
-		"26 bittorrent.port=6881",
-		"27 bittorrent.dht=false",
-		"28 bittorrent.dht-nodes=router.example:6881 [::1]:1",
-		"29 bittorrent.peer-exchange=false",
-		"30 bittorrent.local-discovery=false",
-		"31 bittorrent.max-download=10MB",
-		"32 bittorrent.max-upload=unlimited",
-		"33 bittorrent.memory=32MiB",
-		"38 host.example.trusted=true",
-		`35 host."localhost:5000".plain-http=true`,
-		`36 host."localhost:5000".insecure=false`,
+		"26 bittorrent.listen=::1",
+		"27 bittorrent.port=6881",
+		"28 bittorrent.dht=false",
+		"29 bittorrent.dht-nodes=router.example:6881 [::1]:1",
+		"30 bittorrent.peer-exchange=false",
+		"31 bittorrent.local-discovery=false",
+		"32 bittorrent.max-download=10MB",
+		"33 bittorrent.max-upload=unlimited",
+		"34 bittorrent.memory=32MiB",
+		"39 host.example.trusted=true",
+		`36 host."localhost:5000".plain-http=true`,
+		`37 host."localhost:5000".insecure=false`,
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
@@ -350,6 +352,7 @@ func TestLoadBadText(t *testing.T) {
 		{"number in a list of URLs", "ipfs.routers = [1]", 1, "ipfs.routers: a list with 1 is not a list of URLs"},
 		{"port too large", "bittorrent.port = 65536", 1, "bittorrent.port: 65536 is not a port"},
 		{"node without a port", "bittorrent.dht-nodes = ['h']", 1, `bittorrent.dht-nodes: ["h"] is not a list of HOST:PORT`},
+		{"address with a port", "bittorrent.listen = '127.0.0.1:1'", 1, `bittorrent.listen: "127.0.0.1:1" is not an IP address`},
 		{"rate of nothing", "bittorrent.max-upload = 0", 1, `bittorrent.max-upload: 0 is not a number of bytes a second`},
 		{"word for a boolean", "bittorrent.dht = 'on'", 1, `bittorrent.dht: "on" is not true or false`},
 		{"string for a boolean", "host.a.insecure = 'yes'", 1, `host.a.insecure: "yes" is not true or false`},

@@ -40,6 +40,7 @@
 //	routers = []
 //
 //	[bittorrent]
+//	listen = ""                      # an address, or every one
 //	port = 0
 //	dht = true
 //	dht-nodes = ["dht.internal:6881"]

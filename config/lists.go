@@ -2,6 +2,7 @@ package config
 
 import (
 	"net"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -58,6 +59,36 @@ func (v port) accepts() string { return "a port from 0 (any that is free) to 655
 
 // unlimited is the rate that isn't limited.
 const unlimited = "unlimited"
+
+// address is an IP address, or empty for any.
+type address struct{ p *netip.Addr }
+
+func (v address) set(raw any) bool {
+	text, ok := raw.(string)
+	return ok && v.parse(text)
+}
+
+func (v address) parse(text string) bool {
+	if text == "" {
+		*v.p = netip.Addr{}
+		return true
+	}
+	a, err := netip.ParseAddr(text)
+	if err != nil {
+		return false
+	}
+	*v.p = a
+	return true
+}
+
+func (v address) String() string {
+	if !v.p.IsValid() {
+		return ""
+	}
+	return v.p.String()
+}
+
+func (v address) accepts() string { return `an IP address, or "" for every one of this machine` }
 
 // rate is a number of bytes a second, or 0 for any.
 type rate struct{ p *int64 }

@@ -39,6 +39,7 @@ var settings = []setting{
 	{"ipfs.gateways", func(c *Config) value { return webURLs(&c.IPFS.Gateways) }},
 	{"ipfs.routers", func(c *Config) value { return webURLs(&c.IPFS.Routers) }},
 
+	{"bittorrent.listen", func(c *Config) value { return address{&c.BitTorrent.Listen} }},
 	{"bittorrent.port", func(c *Config) value { return port{&c.BitTorrent.Port} }},
 	{"bittorrent.dht", func(c *Config) value { return boolean{&c.BitTorrent.DHT} }},
 	{"bittorrent.dht-nodes", func(c *Config) value { return hostPorts(&c.BitTorrent.DHTNodes) }},
