@@ -8,13 +8,15 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/waybill-project/waybill/blobdigest"
 	"github.com/waybill-project/waybill/transport"
 	"github.com/waybill-project/waybill/transport/httpclient"
 	"github.com/waybill-project/waybill/transport/httprange"
 )
 
-// Transport is the [transport.Transport] and [transport.Sizer] of the schemes
-// https and http. It is safe for concurrent use.
+// Transport is the [transport.Transport], [transport.Sizer] and
+// [transport.Checker] of the schemes https and http. It is safe for concurrent
+// use.
 type Transport struct {
 	client *httpclient.Client
 }
@@ -22,6 +24,8 @@ type Transport struct {
 var (
 	_ transport.Transport = (*Transport)(nil)
 	_ transport.Sizer     = (*Transport)(nil)
+	_ transport.Checker   = (*Transport)(nil)
+	_ io.Closer           = (*Transport)(nil)
 )
 
 // New returns a transport that makes its requests with client.
@@ -53,14 +57,53 @@ func (t *Transport) Size(ctx context.Context, route transport.Route, desc ocispe
 	return httprange.Size(ctx, t.client, r)
 }
 
-// request returns the request for a route, with its user information where it
-// belongs.
-func request(route transport.Route, desc ocispec.Descriptor) (httprange.Request, error) {
-	u, err := url.Parse(route.URI)
+// Check implements [transport.Checker].
+func (t *Transport) Check(uri string) error {
+	u, err := parse(uri)
+	if err != nil {
+		return err
+	}
+	switch {
+	case u.Scheme != "https" && u.Scheme != "http":
+		return transport.Errorf(transport.ErrPermanent, uri, "not https://HOST/… or http://HOST/…")
+	case u.Hostname() == "":
+		return transport.Errorf(transport.ErrPermanent, uri, "the URL names no host; write %s://HOST/…", u.Scheme)
+	case u.Fragment != "":
+		return transport.Errorf(transport.ErrPermanent, uri, "a fragment (#…) means nothing to a server; write '#' as %%23")
+	}
+	return nil
+}
+
+// Close closes the connections kept for the next request. The transport can be
+// used further on.
+func (t *Transport) Close() error {
+	t.client.CloseIdleConnections()
+	return nil
+}
+
+// parse parses a URL.
+func parse(uri string) (*url.URL, error) {
+	u, err := url.Parse(uri)
 	if err != nil {
 		// Neither the URI nor the parser's error, which quotes it, is fit to
 		// be shown: there may be a password in it.
-		return httprange.Request{}, transport.Errorf(transport.ErrPermanent, "https:…", "malformed URL")
+		return nil, transport.Errorf(transport.ErrPermanent, "https:…", "malformed URL")
+	}
+	return u, nil
+}
+
+// request returns the request for a route, with its user information where it
+// belongs.
+func request(route transport.Route, desc ocispec.Descriptor) (httprange.Request, error) {
+	u, err := parse(route.URI)
+	if err != nil {
+		return httprange.Request{}, err
+	}
+	// The URL says what is asked for. Where a digest is known, it is one.
+	if desc.Digest != "" {
+		if err := blobdigest.Validate(desc.Digest); err != nil {
+			return httprange.Request{}, transport.Errorf(transport.ErrPermanent, route.URI, "%w", err)
+		}
 	}
 	r := httprange.Request{Size: desc.Size}
 	if u.User != nil {
