@@ -8,10 +8,9 @@ import (
 	"net"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
+	"syscall"
 )
 
 // VsftpdOptions says how vsftpd is to serve.
@@ -24,10 +23,9 @@ type VsftpdOptions struct {
 	CA *CA
 	// Implicit makes TLS begin with the first byte, not with AUTH TLS.
 	Implicit bool
-	// Password, where not empty, is what the user named by [Vsftpd.User] logs
-	// in with; that user is made on this machine, with the directory served as
-	// its home, and removed by Stop.
-	Password string
+	// Users lets the users of this machine log in (see [NewSystemUser]), to the
+	// directory served. They see the rest of the machine as well.
+	Users bool
 	// NoAnonymous refuses anonymous logins.
 	NoAnonymous bool
 	// BytesPerSecond, where positive, limits each connection.
@@ -41,8 +39,6 @@ type Vsftpd struct {
 	*Process
 	// Host is its HOST:PORT.
 	Host string
-	// User is who logs in with [VsftpdOptions.Password].
-	User string
 
 	log string
 }
@@ -78,14 +74,9 @@ func StartVsftpd(ctx context.Context, dir, root string, o VsftpdOptions) (*Vsftp
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return nil, fmt.Errorf("configuration of vsftpd: %w", err)
 	}
-	if o.Password != "" {
-		if err := v.addUser(ctx, root, o.Password); err != nil {
-			return nil, errors.Join(err, v.removeUser())
-		}
-	}
 	v.Process, err = start(ctx, dir, dialable("tcp", v.Host), "vsftpd", file)
 	if err != nil {
-		return nil, errors.Join(err, v.removeUser())
+		return nil, err
 	}
 	return v, nil
 }
@@ -99,7 +90,7 @@ func vsftpdConfig(v *Vsftpd, dir, root, empty string, o VsftpdOptions) (string, 
 	yes := map[bool]string{true: "YES", false: "NO"}
 	lines := []string{
 		"listen=YES", "listen_address=127.0.0.1", "listen_port=" + port, "background=NO",
-		"anonymous_enable=" + yes[!o.NoAnonymous], "local_enable=" + yes[o.Password != ""],
+		"anonymous_enable=" + yes[!o.NoAnonymous], "local_enable=" + yes[o.Users],
 		"anon_root=" + root, "local_root=" + root, "secure_chroot_dir=" + empty,
 		"write_enable=NO", "pasv_address=127.0.0.1", "connect_from_port_20=NO",
 		// What a container may not do.
@@ -120,12 +111,24 @@ func vsftpdConfig(v *Vsftpd, dir, root, empty string, o VsftpdOptions) (string, 
 	return strings.Join(append(lines, o.Config), "\n") + "\n", nil
 }
 
-// Stop ends the server with all its sessions and removes its user.
+// Stop ends the server with all its sessions.
 func (v *Vsftpd) Stop() {
+	v.stopDescendants() // each session is a process group of its own
 	v.Process.Stop()
-	if err := v.removeUser(); err != nil {
-		// There is nobody to tell but who looks at the test's output.
-		fmt.Fprintln(os.Stderr, err)
+}
+
+// Pause halts the server and all its sessions, which keep their connections.
+func (v *Vsftpd) Pause() { v.signal(syscall.SIGSTOP) }
+
+// Resume lets them go on.
+func (v *Vsftpd) Resume() { v.signal(syscall.SIGCONT) }
+
+// signal sends s to the server, then to its sessions, which no more are added
+// to while it is halted.
+func (v *Vsftpd) signal(s syscall.Signal) {
+	_ = syscall.Kill(v.PID(), s) // what is gone needs no signal
+	for _, pid := range descendants(v.PID()) {
+		_ = syscall.Kill(pid, s)
 	}
 }
 
@@ -169,43 +172,6 @@ func openPath(root string) error {
 		if err != nil {
 			return fmt.Errorf("open a directory to vsftpd: %w", err)
 		}
-	}
-	return nil
-}
-
-// vsftpdUsers numbers the users that this process has made.
-var vsftpdUsers atomic.Int64
-
-// addUser makes a user of this machine for a while.
-func (v *Vsftpd) addUser(ctx context.Context, home, password string) error {
-	name := fmt.Sprintf("waybill-ftp-%d-%d", os.Getpid(), vsftpdUsers.Add(1))
-	if err := run(ctx, "", "useradd", "--home-dir", home, "--no-create-home", "--no-user-group", "--shell", "/bin/sh", name); err != nil {
-		return err
-	}
-	v.User = name
-	return run(ctx, name+":"+password+"\n", "chpasswd")
-}
-
-// removeUser removes the user that was made, if any.
-func (v *Vsftpd) removeUser() error {
-	if v.User == "" {
-		return nil
-	}
-	name := v.User
-	v.User = ""
-	return run(context.Background(), "", "userdel", name)
-}
-
-// run runs an administrator's command.
-func run(ctx context.Context, input, name string, args ...string) error {
-	path, err := lookPath(name)
-	if err != nil {
-		return err
-	}
-	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.Stdin = strings.NewReader(input)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w: %s", name, err, strings.TrimSpace(string(out)))
 	}
 	return nil
 }

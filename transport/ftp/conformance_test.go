@@ -34,9 +34,7 @@ func TestConformance(t *testing.T) {
 				if tt.tls {
 					o.CA, options.TLS = newCA(t)
 				}
-				if tt.password {
-					o.Password = "cor:rect/h%rse"
-				}
+				o.Users = tt.password
 				return harness(t, ftp.New(options), startVsftpd(t, o), tt.scheme, tt.dir)
 			})
 		})
@@ -48,11 +46,25 @@ type vsftpd struct {
 	*realserver.Vsftpd
 	dir, root string
 	options   realserver.VsftpdOptions
+	// user logs in, nil where that is nobody.
+	user *url.Userinfo
 }
 
 func startVsftpd(t testing.TB, o realserver.VsftpdOptions) *vsftpd {
 	t.Helper()
 	v := &vsftpd{dir: filepath.Join(t.TempDir(), "conf"), root: t.TempDir(), options: o}
+	if o.Users {
+		user, err := realserver.NewSystemUser(t.Context(), v.root, "cor:rect/h%rse")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := user.Remove(); err != nil {
+				t.Error(err)
+			}
+		})
+		v.user = url.UserPassword(user.Name, user.Password)
+	}
 	v.start(t)
 	t.Cleanup(func() { v.Stop() })
 	return v
@@ -69,14 +81,6 @@ func (v *vsftpd) start(t testing.TB) {
 		t.Fatal(err)
 	}
 	v.Vsftpd = server
-}
-
-// user returns who logs in, nil for nobody.
-func (v *vsftpd) user() *url.Userinfo {
-	if v.options.Password == "" {
-		return nil
-	}
-	return url.UserPassword(v.User, v.options.Password)
 }
 
 // newCA returns an authority and the configuration that trusts it.
@@ -100,7 +104,7 @@ func harness(t *testing.T, transportOf *ftp.Transport, v *vsftpd, scheme, dir st
 	// Users of this machine aren't confined to their directory: theirs from the
 	// root is its whole path.
 	base := func() string {
-		uri := v.URL(scheme, v.user()) + "/"
+		uri := v.URL(scheme, v.user) + "/"
 		if dir != "" {
 			uri += dir + v.root[1:] + "/"
 		}
@@ -139,8 +143,10 @@ func harness(t *testing.T, transportOf *ftp.Transport, v *vsftpd, scheme, dir st
 				return transport.Route{URI: startFake(t, f).uri()}
 			},
 		},
-		Stop:  func(testing.TB) { v.Stop() },
-		Start: func(t testing.TB) { v.start(t) },
+		Stop:   func(testing.TB) { v.Stop() },
+		Start:  func(t testing.TB) { v.start(t) },
+		Pause:  func(testing.TB) { v.Pause() },
+		Resume: func(testing.TB) { v.Resume() },
 		Stall: func(t testing.TB) transport.Route {
 			l, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {
