@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -122,8 +123,12 @@ func (k *Kubo) Run(ctx context.Context, args ...string) (string, error) {
 }
 
 // Add adds a file or directory by "ipfs add" as current profiles do (CIDv1, raw
-// leaves of 1 MiB) with more options if wanted, and returns its CID.
+// leaves of 1 MiB unless more options name another chunker), and returns its
+// CID.
 func (k *Kubo) Add(ctx context.Context, path string, more ...string) (string, error) {
-	args := append([]string{"add", "--quieter", "--recursive", "--cid-version=1", "--raw-leaves", "--chunker=size-1048576"}, more...)
-	return k.Run(ctx, append(args, path)...)
+	args := []string{"add", "--quieter", "--recursive", "--cid-version=1", "--raw-leaves"}
+	if !slices.ContainsFunc(more, func(o string) bool { return strings.HasPrefix(o, "--chunker=") }) {
+		args = append(args, "--chunker=size-1048576")
+	}
+	return k.Run(ctx, append(append(args, more...), path)...)
 }

@@ -178,7 +178,7 @@ func (r *reader) descend(n *node, start int64) error {
 	}
 	after := start + int64(len(n.data))
 	if start < r.end && after > r.at {
-		r.leaf = n.data[max(r.at-start, 0):min(r.end, after)-start]
+		r.leaf = n.data[max(r.at-start, 0) : min(r.end, after)-start]
 	}
 	l := &level{}
 	for _, k := range n.links {
@@ -265,4 +265,3 @@ func (r *reader) ask(c cid.Cid) *future {
 	})
 	return f
 }
-

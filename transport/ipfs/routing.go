@@ -25,12 +25,12 @@ import (
 
 // Caps on what routers say.
 const (
-	maxProvidersBody = 1 << 20 // bytes of an answer
+	maxProvidersBody = 1 << 20  // bytes of an answer
 	maxProviderLine  = 64 << 10 // bytes of one record
-	maxProviders     = 100 // looked at in one answer
-	maxAddresses     = 32  // looked at of one provider
-	maxUsed          = 16  // gateways used of one answer
-	maxRemembered    = 1000 // CIDs whose providers are kept
+	maxProviders     = 100      // looked at in one answer
+	maxAddresses     = 32       // looked at of one provider
+	maxUsed          = 16       // gateways used of one answer
+	maxRemembered    = 1000     // CIDs whose providers are kept
 	// routerTimeout bounds one question, and rememberProviders how long the
 	// answer holds.
 	routerTimeout     = 10 * time.Second
