@@ -1,0 +1,241 @@
+package sftp
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"sync"
+	"time"
+
+	pkgsftp "github.com/pkg/sftp"
+
+	"github.com/waybill-project/waybill/transport"
+	"github.com/waybill-project/waybill/transport/filetree"
+	"github.com/waybill-project/waybill/transport/sftp/openssh"
+)
+
+const (
+	// quiet is how long a server may be silent until it is asked for a sign
+	// of life, and then again until the connection is dropped.
+	quiet = 15 * time.Second
+	// drain is how long a connection that nobody uses any more may take to
+	// answer what was requested on it.
+	drain = 10 * time.Second
+
+	// smallChunk is what every server sends in answer to one request, in bytes
+	// (draft-ietf-secsh-filexfer-02 §3); largeChunk is what OpenSSH's from
+	// version 8.5 on do, which have the extension limits@openssh.com.
+	smallChunk, largeChunk = 32 << 10, 128 << 10
+	// maxRequests is how many requests of one range are under way.
+	maxRequests = 32
+)
+
+// conn is a connection to a server and its SFTP session.
+type conn struct {
+	target openssh.Target
+	ssh    *openssh.Conn
+	sftp   *pkgsftp.Client
+	chunk  int
+	pool   *pool
+	// lost is closed when the connection has ended.
+	lost chan struct{}
+
+	mu sync.Mutex
+	// users is how many use it, and pending how many of them only wait for
+	// answers nobody wants any more.
+	users, pending int
+	cut            *time.Timer // of drain, or of a pool's idle time
+}
+
+// dial connects to a server and starts its SFTP subsystem.
+func dial(ctx context.Context, dialer *openssh.Dialer, target openssh.Target) (*conn, error) {
+	sc, err := dialer.Dial(ctx, target)
+	if err != nil {
+		return nil, err
+	}
+	c := &conn{target: target, ssh: sc, chunk: smallChunk, lost: make(chan struct{})}
+	ended := context.AfterFunc(ctx, sc.Close)
+	timer := time.AfterFunc(2*quiet, sc.Close)
+	defer timer.Stop()
+	err = c.start()
+	if !ended() {
+		sc.Close()
+		return nil, ctx.Err()
+	}
+	if err != nil {
+		sc.Close()
+		return nil, err
+	}
+	go func() {
+		_ = c.sftp.Wait() // why it ended doesn't matter
+		close(c.lost)
+		sc.Close()
+	}()
+	go c.keepAlive()
+	return c, nil
+}
+
+// start starts the SFTP session.
+func (c *conn) start() error {
+	uri := "ssh://" + c.target.Host
+	fail := func(what string, err error) error {
+		kind := transport.ErrPermanent
+		if _, _, alive := c.ssh.Client.SendRequest("keepalive@openssh.com", true, nil); alive != nil {
+			kind, what = transport.ErrTemporary, "the connection was lost at the start of SFTP"
+		}
+		return transport.Errorf(kind, uri, "%s: %w", what, err)
+	}
+	session, err := c.ssh.Client.NewSession()
+	if err != nil {
+		return fail("the server opens no session", err)
+	}
+	in, errIn := session.StdinPipe()
+	out, errOut := session.StdoutPipe()
+	complaints, errComplaints := session.StderrPipe()
+	if err := errors.Join(errIn, errOut, errComplaints); err != nil {
+		return fail("SFTP", err)
+	}
+	if err := session.RequestSubsystem("sftp"); err != nil {
+		return fail(`the server has no SFTP; its sshd_config needs "Subsystem sftp internal-sftp"`, err)
+	}
+	go io.Copy(io.Discard, complaints) // nobody reads them; they must not fill the window
+	c.sftp, err = pkgsftp.NewClientPipe(out, in, pkgsftp.MaxPacketUnchecked(largeChunk))
+	if err != nil {
+		return fail("the server doesn't speak SFTP where it should; does its ForceCommand or a login script print something?", err)
+	}
+	if _, ok := c.sftp.HasExtension("limits@openssh.com"); ok {
+		c.chunk = largeChunk
+	}
+	return nil
+}
+
+// keepAlive drops the connection when the server doesn't answer.
+func (c *conn) keepAlive() {
+	ticker := time.NewTicker(quiet)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-c.lost:
+			return
+		case <-ticker.C:
+		}
+		if time.Since(c.ssh.LastHeard()) < quiet {
+			continue
+		}
+		timer := time.AfterFunc(quiet, c.ssh.Close)
+		// OpenSSH's name for it; any answer will do.
+		_, _, err := c.ssh.Client.SendRequest("keepalive@openssh.com", true, nil)
+		timer.Stop()
+		if err != nil {
+			c.ssh.Close()
+			return
+		}
+	}
+}
+
+// isLost reports whether the connection has ended.
+func (c *conn) isLost() bool {
+	select {
+	case <-c.lost:
+		return true
+	default:
+		return false
+	}
+}
+
+// await does what can't be cancelled. When ctx ends first, the connection stays
+// in use until the answer is there, which undo then gets.
+func await[T any](ctx context.Context, c *conn, do func() (T, error), undo func(T)) (T, error) {
+	type answer struct {
+		value T
+		err   error
+	}
+	answers := make(chan answer, 1)
+	c.hold()
+	go func() {
+		value, err := do()
+		answers <- answer{value, err}
+	}()
+	select {
+	case a := <-answers:
+		c.release()
+		return a.value, a.err
+	case <-ctx.Done():
+		c.abandon()
+		go func() {
+			if a := <-answers; a.err == nil && undo != nil {
+				undo(a.value)
+			}
+			c.recover()
+		}()
+		var none T
+		return none, ctx.Err()
+	}
+}
+
+// size returns the size of a file.
+func (c *conn) size(ctx context.Context, uri, path string) (int64, error) {
+	info, err := await(ctx, c, func() (fs.FileInfo, error) { return c.sftp.Stat(path) }, nil)
+	if err != nil {
+		return 0, c.failure(ctx, uri, path, err)
+	}
+	if err := checkRegular(uri, path, info); err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
+// open opens a part of a file. Its size is asked for in the same round trip:
+// once the requests for content are out, every other answer waits behind them.
+func (c *conn) open(ctx context.Context, uri, path string, part filetree.Part) (io.ReadCloser, error) {
+	f, err := await(ctx, c, func() (opened, error) { return c.openAndStat(path) }, func(f opened) { f.Close() })
+	if err != nil {
+		return nil, c.failure(ctx, uri, path, err)
+	}
+	length := part.Length
+	if err = checkRegular(uri, path, f.info); err == nil {
+		length, err = checkPart(uri, path, f.info.Size(), part)
+	}
+	if err != nil {
+		newReader(ctx, c, f.File, uri, path, 0, 0).Close()
+		return nil, err
+	}
+	return newReader(ctx, c, f.File, uri, path, part.Offset, length), nil
+}
+
+// opened is an open file and what is known of it.
+type opened struct {
+	*pkgsftp.File
+	info fs.FileInfo
+}
+
+func (c *conn) openAndStat(path string) (opened, error) {
+	type answer struct {
+		info fs.FileInfo
+		err  error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		info, err := c.sftp.Stat(path)
+		answers <- answer{info, err}
+	}()
+	f, err := c.sftp.Open(path)
+	a := <-answers
+	if err == nil && a.err != nil {
+		f.Close()
+		err = a.err
+	}
+	return opened{f, a.info}, err
+}
+
+// failure returns what an error of a request means, or ctx's.
+func (c *conn) failure(ctx context.Context, uri, path string, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if c.isLost() {
+		err = errLost
+	}
+	return fileError(uri, path, err)
+}

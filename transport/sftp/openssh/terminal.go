@@ -1,0 +1,54 @@
+package openssh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/term"
+)
+
+// AskFunc asks the user for something secret. It returns [ErrNoTerminal] if
+// there is nobody to ask, and ctx's error when that ends first. The caller may
+// overwrite what it returns.
+type AskFunc func(ctx context.Context, prompt string) ([]byte, error)
+
+// ErrNoTerminal says that there is nobody to ask.
+var ErrNoTerminal = errors.New("no terminal to ask on")
+
+// AskOnTerminal is the [AskFunc] that asks on the terminal of this process,
+// /dev/tty, wherever its input and output go, without showing what is typed.
+func AskOnTerminal(ctx context.Context, prompt string) ([]byte, error) {
+	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+	if err != nil {
+		return nil, ErrNoTerminal
+	}
+	fd := int(tty.Fd())
+	before, err := term.GetState(fd)
+	if err != nil {
+		tty.Close()
+		return nil, ErrNoTerminal
+	}
+	type answer struct {
+		text []byte
+		err  error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		defer tty.Close()
+		fmt.Fprint(tty, prompt)
+		text, err := term.ReadPassword(fd)
+		fmt.Fprintln(tty)
+		answers <- answer{text, err}
+	}()
+	select {
+	case a := <-answers:
+		return a.text, a.err
+	case <-ctx.Done():
+		// A read of a terminal can't be ended; the next line that is typed
+		// ends it. What is typed shows again.
+		_ = term.Restore(fd, before)
+		return nil, ctx.Err()
+	}
+}
