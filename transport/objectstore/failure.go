@@ -108,9 +108,10 @@ func asCode(s string) string {
 // perhaps <Details>. It may be cut off anywhere. Of what isn't that, all is the
 // message.
 func ParseError(text string) (code, message string) {
+	text = httpclient.OneLine(text)
 	texts, ok := errorElements(text)
 	if !ok {
-		return "", httpclient.OneLine(text)
+		return "", text
 	}
 	code, message = texts["Code"], texts["Message"]
 	if details := texts["Details"]; details != "" {
@@ -122,6 +123,10 @@ func ParseError(text string) (code, message string) {
 // errorElements returns the text of each child of an <Error>, and whether text
 // begins with one.
 func errorElements(text string) (map[string]string, bool) {
+	// The parser would drop all of a text whose last entity is cut off.
+	if i := strings.LastIndexByte(text, '&'); i >= 0 && !strings.Contains(text[i:], ";") {
+		text = text[:i]
+	}
 	d := xml.NewDecoder(strings.NewReader(text))
 	d.Strict = false
 	var open []string

@@ -76,10 +76,11 @@ func Endpoint(s string) (string, error) {
 	return strings.TrimRight(u.String(), "/"), nil
 }
 
-// Shown returns uri fit to be shown, without query and user information.
+// Shown returns uri fit to be shown, without user information, query and
+// fragment.
 func Shown(uri string) string {
-	before, _, query := strings.Cut(uri, "?")
-	before, _, _ = strings.Cut(before, "#")
+	before, _, _ := strings.Cut(uri, "#")
+	before, _, query := strings.Cut(before, "?")
 	before = transport.Redact(before)
 	if query {
 		before += "?…"
