@@ -124,15 +124,15 @@ func (b Blob) WriteFile(t testing.TB, path string) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	b.WriteTo(t, f, 0)
+	b.WriteInto(t, f, 0)
 	if err := f.Truncate(b.Size); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// WriteTo writes the content into a file from offset start on, leaving out
+// WriteInto writes the content into a file from offset start on, leaving out
 // what is zeros: the part of a container format (a tar) that holds the blob.
-func (b Blob) WriteTo(t testing.TB, f io.WriterAt, start int64) {
+func (b Blob) WriteInto(t testing.TB, f io.WriterAt, start int64) {
 	t.Helper()
 	extents := b.marks
 	if extents == nil {

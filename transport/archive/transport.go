@@ -44,6 +44,13 @@ type Transport struct {
 	kept map[string]*slot
 }
 
+var (
+	_ transport.Transport = (*Transport)(nil)
+	_ transport.Sizer     = (*Transport)(nil)
+	_ transport.Checker   = (*Transport)(nil)
+	_ io.Closer           = (*Transport)(nil)
+)
+
 // slot is the index of the archive at one path, made by one at a time.
 type slot struct {
 	busy    chan struct{} // holds a token while somebody is at it
@@ -75,6 +82,15 @@ func (t *Transport) Size(ctx context.Context, route transport.Route, desc ocispe
 		return 0, err
 	}
 	return b.Size, b.Closer.Close()
+}
+
+// Check implements [transport.Checker].
+func (t *Transport) Check(uri string) error {
+	n, err := name.Parse(uri)
+	if err != nil {
+		return transport.Errorf(transport.ErrPermanent, uri, "%w", err)
+	}
+	return checkKind(n, uri)
 }
 
 // find returns the blob; closing it closes the archive.
@@ -157,10 +173,44 @@ func failIf(ctx context.Context, n name.Name, err error) error {
 	return fail(ctx, n.String(), err)
 }
 
+// Close forgets all archives and removes what was unpacked of them, also from
+// under those who read it. The transport can be used further on.
+func (t *Transport) Close() error {
+	t.mu.Lock()
+	kept := t.kept
+	t.kept = nil
+	t.mu.Unlock()
+	var errs []error
+	for _, s := range kept {
+		errs = append(errs, s.close())
+	}
+	return errors.Join(errs...)
+}
+
+// close waits for whoever is making the index and drops it.
+func (s *slot) close() error {
+	s.busy <- struct{}{}
+	defer func() { <-s.busy }()
+	a := s.archive
+	s.archive = nil
+	if a == nil || a.unpacked == nil {
+		return nil
+	}
+	return a.unpacked.Close()
+}
+
+// checkKind makes sure that n is the name of an archive.
+func checkKind(n name.Name, uri string) error {
+	if n.Kind != name.OCIArchive && n.Kind != name.DockerArchive {
+		return transport.Errorf(transport.ErrPermanent, uri, "not the name of an archive; write oci-archive:FILE or docker-archive:FILE")
+	}
+	return nil
+}
+
 // open opens the archive n names and sees to it that it is indexed.
 func (t *Transport) open(ctx context.Context, n name.Name, uri string) (*handle, error) {
-	if n.Kind != name.OCIArchive && n.Kind != name.DockerArchive {
-		return nil, transport.Errorf(transport.ErrPermanent, uri, "not the name of an archive; write oci-archive:FILE or docker-archive:FILE")
+	if err := checkKind(n, uri); err != nil {
+		return nil, err
 	}
 	f, err := local.OpenPath(uri, n.Path)
 	if err != nil {

@@ -1,6 +1,7 @@
 package https_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -36,6 +37,13 @@ func TestConformance(t *testing.T) {
 			transporttest.Run(t, func(t *testing.T) transporttest.Harness { return harness(t, at.tls, at.path) })
 		})
 	}
+	t.Run("behind transport.Schemes", func(t *testing.T) {
+		transporttest.Run(t, func(t *testing.T) transporttest.Harness {
+			h := harness(t, false, "/")
+			h.Transport = transport.Schemes{"http": h.Transport, "https": h.Transport}
+			return h
+		})
+	})
 }
 
 // locations are the paths below which nginx redirects, or fails in a way of
@@ -127,5 +135,23 @@ func harness(t *testing.T, tls bool, path string) transporttest.Harness {
 			faulty.SetFaults(faultserver.Fault{StallHeaders: true})
 			return transport.Route{URI: faulty.URL() + "/mute"}
 		},
+	}
+}
+
+func TestCheck(t *testing.T) {
+	tr := https.New(httpclient.New(httpclient.Options{}))
+	for uri, ok := range map[string]bool{
+		"https://example.org/blobs/x":   true,
+		"http://ann:s3cret@127.0.0.1:1": true,
+		"https:///blobs":                false,
+		"https:blobs":                   false,
+		"https://h/%zz":                 false,
+		"https://h/x#y":                 false,
+		"ftp://example.org/":            false,
+	} {
+		err := tr.Check(uri)
+		if (err == nil) != ok || err != nil && !errors.Is(err, transport.ErrPermanent) {
+			t.Errorf("%q: %v", uri, err)
+		}
 	}
 }

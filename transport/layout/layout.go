@@ -33,6 +33,12 @@ func URI(dir string) string {
 // Transport reads blobs and names from layouts. The zero value is ready.
 type Transport struct{}
 
+var (
+	_ transport.Transport = Transport{}
+	_ transport.Sizer     = Transport{}
+	_ transport.Checker   = Transport{}
+)
+
 // Open implements [transport.Transport]. The route's URI is oci:DIR.
 func (Transport) Open(ctx context.Context, route transport.Route, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error) {
 	f, err := open(route, desc.Digest)
@@ -57,19 +63,34 @@ func (Transport) Size(_ context.Context, route transport.Route, desc ocispec.Des
 	return b.Size, err
 }
 
-func open(route transport.Route, d digest.Digest) (*os.File, error) {
-	n, err := name.Parse(route.URI)
+// Check implements [transport.Checker].
+func (Transport) Check(uri string) error {
+	_, err := directory(uri)
+	return err
+}
+
+// directory returns the DIR of oci:DIR.
+func directory(uri string) (string, error) {
+	n, err := name.Parse(uri)
 	if err == nil && n.Kind != name.Layout {
 		err = errors.New("not oci:DIR")
 	}
 	if err != nil {
-		return nil, transport.Errorf(transport.ErrPermanent, route.URI, "%w", err)
+		return "", transport.Errorf(transport.ErrPermanent, uri, "%w", err)
+	}
+	return n.Path, nil
+}
+
+func open(route transport.Route, d digest.Digest) (*os.File, error) {
+	dir, err := directory(route.URI)
+	if err != nil {
+		return nil, err
 	}
 	file, err := BlobPath(d)
 	if err != nil {
 		return nil, transport.Errorf(transport.ErrPermanent, route.URI, "%w", err)
 	}
-	return local.Open(route.URI, n.Path, file)
+	return local.Open(route.URI, dir, file)
 }
 
 // BlobPath returns the path of a blob within a layout, with slashes:

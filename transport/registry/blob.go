@@ -17,6 +17,8 @@ import (
 var (
 	_ transport.Transport = (*Client)(nil)
 	_ transport.Sizer     = (*Client)(nil)
+	_ transport.Checker   = (*Client)(nil)
+	_ io.Closer           = (*Client)(nil)
 )
 
 // Open implements [transport.Transport]. The route's URI is
@@ -71,6 +73,19 @@ func (c *Client) Size(ctx context.Context, route transport.Route, desc ocispec.D
 		return err
 	})
 	return size, err
+}
+
+// Check implements [transport.Checker].
+func (c *Client) Check(uri string) error {
+	_, err := parseURI(uri)
+	return err
+}
+
+// Close closes the connections kept for the next request. The client can be
+// used further on.
+func (c *Client) Close() error {
+	c.http.CloseIdleConnections()
+	return nil
 }
 
 // request returns what to ask for desc at a route. Its URL is a path still.

@@ -93,7 +93,12 @@ func dockerConfig(t testing.TB, content string) string {
 
 // login is a docker configuration with a user for a host.
 func login(host, user, password string) string {
-	return fmt.Sprintf(`{"auths":{%q:{"auth":%q}}}`, host, base64.StdEncoding.EncodeToString([]byte(user+":"+password)))
+	return `{"auths":{` + auth(host, user, password) + `}}`
+}
+
+// auth is a user for a host, to stand in the auths of a docker configuration.
+func auth(host, user, password string) string {
+	return fmt.Sprintf(`%q:{"auth":%q}`, host, base64.StdEncoding.EncodeToString([]byte(user+":"+password)))
 }
 
 func startRegistry(t testing.TB, o realserver.RegistryOptions) *realserver.Registry {

@@ -33,6 +33,12 @@ func URI(dir string) string {
 // Transport reads blobs from trees. The zero value is ready.
 type Transport struct{}
 
+var (
+	_ transport.Transport = Transport{}
+	_ transport.Sizer     = Transport{}
+	_ transport.Checker   = Transport{}
+)
+
 // Open implements [transport.Transport]. The route's URI is file:///DIR.
 func (Transport) Open(ctx context.Context, route transport.Route, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error) {
 	f, err := open(route, desc)
@@ -55,6 +61,12 @@ func (Transport) Size(_ context.Context, route transport.Route, desc ocispec.Des
 	defer f.Close()
 	b, err := local.FileBlob(route.URI, f)
 	return b.Size, err
+}
+
+// Check implements [transport.Checker].
+func (Transport) Check(uri string) error {
+	_, err := directory(uri)
+	return err
 }
 
 func open(route transport.Route, desc ocispec.Descriptor) (*os.File, error) {

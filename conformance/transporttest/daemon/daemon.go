@@ -42,6 +42,7 @@ func Start(t testing.TB, addr string, command ...string) *Daemon {
 // Start runs the command again. It must have been stopped.
 func (d *Daemon) Start(t testing.TB) {
 	t.Helper()
+	d.awaitGone(t)
 	log, err := os.OpenFile(d.log, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		t.Fatal(err)
@@ -62,6 +63,22 @@ func (d *Daemon) Start(t testing.TB) {
 	}()
 	d.cmd, d.exited = cmd, exited
 	d.await(t)
+}
+
+// awaitGone waits until nothing accepts connections at the address any more. A
+// process that was forked off a killed one may hold the socket a moment longer.
+func (d *Daemon) awaitGone(t testing.TB) {
+	t.Helper()
+	for end := time.Now().Add(ready); d.addr != ""; time.Sleep(time.Millisecond) {
+		c, err := net.DialTimeout("tcp", d.addr, time.Second)
+		if err != nil {
+			return
+		}
+		c.Close()
+		if time.Now().After(end) {
+			t.Fatalf("something that isn't %s accepts connections at %s", d.command[0], d.addr)
+		}
+	}
 }
 
 // await waits until the server accepts connections.
@@ -86,13 +103,15 @@ func (d *Daemon) await(t testing.TB) {
 
 // Stop kills the server and everything it started, and waits until it is gone.
 // It does nothing where it is stopped.
-func (d *Daemon) Stop(testing.TB) {
+func (d *Daemon) Stop(t testing.TB) {
+	t.Helper()
 	if d.cmd == nil {
 		return
 	}
 	_ = syscall.Kill(-d.cmd.Process.Pid, syscall.SIGKILL) // it may have ended by itself
 	<-d.exited
 	d.cmd = nil
+	d.awaitGone(t)
 }
 
 // Pause stops the server and everything it started, as they are: their
