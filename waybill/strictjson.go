@@ -88,23 +88,34 @@ func (r *reader) object(members ...member) error {
 
 // members reads an object from its first member on.
 func (r *reader) members(members []member) error {
-	seen := map[string]bool{}
-	for r.dec.More() {
+	var (
+		seen    uint            // a bit for each of members
+		unknown map[string]bool // that were seen
+	)
+	for n := 0; r.dec.More(); n++ {
 		tok, err := r.token()
 		if err != nil {
 			return err
 		}
-		key, _ := tok.(string) // encoding/json lets nothing else be a key
-		if seen[key] {
-			return r.errorf(ErrSyntax, "the key %q is there twice", clip(key))
-		}
-		if len(seen) == MaxMembers {
+		if n == MaxMembers {
 			return tooMany(r.path, "members in one object", MaxMembers)
 		}
-		seen[key] = true
-		read, err := r.lookUp(key, members)
+		key, _ := tok.(string) // encoding/json lets nothing else be a key
+		i, err := r.lookUp(key, members)
 		if err != nil {
 			return err
+		}
+		read, again := r.skip, unknown[key]
+		if i >= 0 {
+			read, again = members[i].read, seen&(1<<i) != 0
+			seen |= 1 << i
+		} else if unknown == nil {
+			unknown = map[string]bool{key: true}
+		} else {
+			unknown[key] = true
+		}
+		if again {
+			return r.errorf(ErrSyntax, "the key %q is there twice", clip(key))
 		}
 		if err := r.below(key, read); err != nil {
 			return err
@@ -113,25 +124,25 @@ func (r *reader) members(members []member) error {
 	if _, err := r.token(); err != nil {
 		return err
 	}
-	for _, m := range members {
-		if m.required && !seen[m.name] {
+	for i, m := range members {
+		if m.required && seen&(1<<i) == 0 {
 			return errorf(ErrInvalid, r.path.at(m.name), "missing")
 		}
 	}
 	return nil
 }
 
-// lookUp returns what reads the member called key.
-func (r *reader) lookUp(key string, members []member) (func() error, error) {
-	for _, m := range members {
+// lookUp returns which of members is called key, -1 for none.
+func (r *reader) lookUp(key string, members []member) (int, error) {
+	for i, m := range members {
 		if m.name == key {
-			return m.read, nil
+			return i, nil
 		}
 		if strings.EqualFold(m.name, key) {
-			return nil, r.errorf(ErrSyntax, "the key %q differs from %q in case only", key, m.name)
+			return 0, r.errorf(ErrSyntax, "the key %q differs from %q in case only", key, m.name)
 		}
 	}
-	return r.skip, nil
+	return -1, nil
 }
 
 // below reads a value with read, one step further down.

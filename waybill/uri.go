@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // From says where a document came from. It decides what its URIs may be.
@@ -66,6 +67,9 @@ func newURIContext(from From) (uriContext, error) {
 		// Neither the base nor the parser's error, which quotes it, is fit
 		// to be shown: it may be a presigned URL.
 		return c, errors.New("waybill: the URI it came from isn't an absolute hierarchical one")
+	}
+	if checkUser(base) != nil {
+		base.User = nil // what the document was had with is no part of what it says
 	}
 	c.base = base
 	return c, nil
@@ -313,5 +317,10 @@ func shown(uri string) string {
 	if query {
 		before += "?…"
 	}
-	return clip(before)
+	return clip(strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return utf8.RuneError
+	}, before))
 }
