@@ -129,7 +129,8 @@ func (f files) FileSize(ctx context.Context, uri, name string) (int64, error) {
 	return size, nil
 }
 
-// request returns what to ask of the file called name at the place uri.
+// request returns what to ask of the file called name at the place uri, by
+// whoever may.
 func (f files) request(ctx context.Context, uri, name, method, byteRange string) (request, error) {
 	p, err := parsePlace(uri)
 	if err != nil {
@@ -139,14 +140,10 @@ func (f files) request(ctx context.Context, uri, name, method, byteRange string)
 	if err != nil && !p.anonymous {
 		return request{}, transport.Errorf(transport.ErrUnauthorized, objectstore.Shown(uri), "%w; for a public container add anonymous=true", err)
 	}
-	base := p.endpoint
-	switch {
-	case base != "":
-	case own.account == p.account && own.endpoint != "":
-		base = own.endpoint
-	default:
-		base = "https://" + p.account + ".blob.core.windows.net"
+	if own.account != p.account {
+		own = storage{}
 	}
+	base := p.base(own)
 	r := request{
 		url: objectstore.URL(base, p.container, objectstore.Key(p.prefix, name)),
 		header: http.Header{
@@ -154,23 +151,47 @@ func (f files) request(ctx context.Context, uri, name, method, byteRange string)
 			"X-Ms-Date":    {time.Now().UTC().Format(http.TimeFormat)},
 		},
 	}
-	isOwn := own.account == p.account && base == own.endpoint
 	switch {
 	case p.anonymous:
 		r.nobody = "asked anonymously, as the URI says"
-	case !isOwn && !isAzure(base, p.account):
+		return r, nil
+	case base != own.endpoint && !isAzure(base, p.account):
 		r.nobody = "asked anonymously: credentials are only sent to Azure's hosts of the account, and to the endpoint in " + connectionVariable
-	case own.account == p.account && own.key != nil:
-		r.who = "is the account's key right, and this machine's clock?"
-		r.authorization, err = signature(own.account, own.key, method, r.url, byteRange, r.header)
-	case own.account == p.account && own.sas != "":
+		return r, nil
+	case own.key != nil:
+		err = r.sign(own, method, byteRange)
+		return r, err
+	case own.sas != "":
 		r.withSAS(own.sas)
+		return r, nil
 	case !strings.HasPrefix(base, "https://"):
 		r.nobody = "asked anonymously: tokens are only sent over https"
-	default:
-		err = f.asIdentity(ctx, uri, &r)
+		return r, nil
 	}
+	err = f.asIdentity(ctx, uri, &r)
 	return r, err
+}
+
+// base returns the URL of the account's blob service, own being what the
+// environment says of the account.
+func (p place) base(own storage) string {
+	switch {
+	case p.endpoint != "":
+		return p.endpoint
+	case own.endpoint != "":
+		return own.endpoint
+	}
+	return "https://" + p.account + ".blob.core.windows.net"
+}
+
+// sign makes r one with a signature by the account's key.
+func (r *request) sign(own storage, method, byteRange string) error {
+	r.who = "is the account's key right, and this machine's clock?"
+	var err error
+	r.authorization, err = signature(own.account, own.key, method, r.url, byteRange, r.header)
+	_, sig, _ := strings.Cut(r.authorization, ":")
+	r.secrets = []string{sig}
+	return err
 }
 
 // withSAS makes r one with a SAS token.

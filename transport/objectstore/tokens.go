@@ -17,6 +17,9 @@ const (
 	renewal = time.Minute
 	// TokenTimeout is how long getting a token may take.
 	TokenTimeout = 15 * time.Second
+	// failureFor is how long a failure to get one holds: sixteen connections that
+	// each wait for the same refusal are to hear it once.
+	failureFor = 10 * time.Second
 	// NobodyFor is how long a search that found no credentials holds.
 	NobodyFor = 5 * time.Minute
 )
@@ -40,7 +43,9 @@ type Tokens struct {
 
 	mu      sync.Mutex
 	current Token
-	flight  *flight // under way, or nil
+	failed  error     // why there is none, until
+	until   time.Time // then
+	flight  *flight   // under way, or nil
 }
 
 // flight is one fetch and those who wait for it.
@@ -54,7 +59,7 @@ type flight struct {
 }
 
 // NewTokens returns the tokens that fetch gets. It is given [TokenTimeout] and
-// cancelled when nobody waits for it any more; its errors are not kept.
+// cancelled when nobody waits for it any more. Its errors hold for ten seconds.
 func NewTokens(fetch func(context.Context) (Token, error)) *Tokens {
 	return &Tokens{fetch: fetch}
 }
@@ -65,6 +70,10 @@ func (t *Tokens) Get(ctx context.Context) (string, error) {
 	if time.Until(t.current.Expires) > renewal {
 		defer t.mu.Unlock()
 		return t.current.Value, nil
+	}
+	if time.Now().Before(t.until) {
+		defer t.mu.Unlock()
+		return "", t.failed
 	}
 	f := t.flight
 	if f == nil {
@@ -94,17 +103,25 @@ func (t *Tokens) start(ctx context.Context) *flight {
 			// It is no deadline of the caller's, so it isn't to look like one.
 			f.err = fmt.Errorf("%w: no answer within %v", transport.ErrTemporary, TokenTimeout)
 		}
-		t.mu.Lock()
-		if f.err == nil {
-			t.current = f.token
-		}
-		if t.flight == f {
-			t.flight = nil
-		}
-		t.mu.Unlock()
+		t.land(f)
 		close(f.done)
 	}()
 	return f
+}
+
+// land keeps what f brought, unless everyone left it: then it was cut short.
+func (t *Tokens) land(f *flight) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.flight != f {
+		return
+	}
+	t.flight = nil
+	if f.err != nil {
+		t.failed, t.until = f.err, time.Now().Add(failureFor)
+		return
+	}
+	t.current = f.token
 }
 
 // leave takes away one who waits. A fetch for nobody is cancelled.

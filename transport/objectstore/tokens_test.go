@@ -6,8 +6,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/waybill-project/waybill/transport"
 	"github.com/waybill-project/waybill/transport/objectstore"
 )
 
@@ -92,18 +94,36 @@ func TestTokenIsFetchedOnceForAll(t *testing.T) {
 	}
 }
 
-func TestFailureIsToldAndNotKept(t *testing.T) {
-	i := newIssuer()
-	refused := errors.New("refused")
-	i.answers <- answer{err: refused}
-	i.answers <- lasting("a", time.Hour)
-	tokens := objectstore.NewTokens(i.fetch)
-	if _, err := tokens.Get(t.Context()); !errors.Is(err, refused) {
-		t.Errorf("error %v, want %v", err, refused)
-	}
-	if got, err := tokens.Get(t.Context()); err != nil || got != "a" {
-		t.Errorf("again: %q, %v", got, err)
-	}
+func TestFailureIsToldToAllAndPasses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := newIssuer()
+		refused := errors.New("refused")
+		i.answers <- answer{err: refused}
+		tokens := objectstore.NewTokens(i.fetch)
+		for range 3 {
+			if _, err := tokens.Get(t.Context()); !errors.Is(err, refused) {
+				t.Errorf("error %v, want %v", err, refused)
+			}
+		}
+		if got := i.asked.Load(); got != 1 {
+			t.Errorf("fetched %d times", got)
+		}
+		time.Sleep(11 * time.Second)
+		i.answers <- lasting("a", time.Hour)
+		if got, err := tokens.Get(t.Context()); err != nil || got != "a" {
+			t.Errorf("later: %q, %v", got, err)
+		}
+	})
+}
+
+func TestFetchThatTakesTooLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tokens := objectstore.NewTokens(newIssuer().fetch)
+		_, err := tokens.Get(t.Context())
+		if !errors.Is(err, transport.ErrTemporary) || errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error %v", err)
+		}
+	})
 }
 
 func TestOneWhoLeavesDoesNotTakeTheTokenFromOthers(t *testing.T) {
