@@ -12,6 +12,7 @@ import (
 	unixfspb "github.com/ipfs/boxo/ipld/unixfs/pb"
 	"github.com/ipfs/go-cid"
 	"github.com/multiformats/go-multihash"
+	"github.com/spaolacci/murmur3"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -171,3 +172,27 @@ func (d *dag) carOf(root cid.Cid, order []string) []byte {
 	}
 	return car.Bytes()
 }
+
+// linksOf returns where a block leads to.
+func linksOf(d *dag, c cid.Cid) []cid.Cid {
+	d.t.Helper()
+	if c.Prefix().Codec == cid.Raw {
+		return nil
+	}
+	var n dagpb.PBNode
+	if err := proto.Unmarshal(d.blocks[c.String()], &n); err != nil {
+		d.t.Fatal(err)
+	}
+	var all []cid.Cid
+	for _, l := range n.Links {
+		to, err := cid.Cast(l.Hash)
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		all = append(all, to)
+	}
+	return all
+}
+
+// murmur is the hash of names in a HAMT.
+func murmur(name string) uint64 { return murmur3.Sum64([]byte(name)) }
