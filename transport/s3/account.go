@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials/ec2rolecreds"
@@ -36,6 +37,7 @@ type account struct {
 	profile  string // as the place names it
 	config   aws.Config
 	endpoint *url.URL // nil: Amazon's
+	signer   *v4.Signer
 
 	// lacking says that nobody but the machine's metadata service may have
 	// credentials.
@@ -61,7 +63,7 @@ func loadAccount(ctx context.Context, profile string) (*account, error) {
 	if err != nil {
 		return nil, fmt.Errorf("AWS configuration: %s", httpclient.OneLine(err.Error()))
 	}
-	a := &account{profile: profile, config: cfg, asked: make(chan struct{})}
+	a := &account{profile: profile, config: cfg, signer: newSigner(), asked: make(chan struct{})}
 	if a.endpoint, err = configuredEndpoint(ctx, cfg); err != nil {
 		return nil, err
 	}

@@ -108,11 +108,23 @@ func (p *place) virtual(endpoint *url.URL) bool {
 	case styleVirtual:
 		return true
 	}
-	if _, err := netip.ParseAddr(endpoint.Hostname()); err == nil || !isAmazon(endpoint.Hostname()) {
+	if !isAmazon(endpoint.Hostname()) {
 		return false
 	}
 	// Amazon's certificates are for one label, and hosts have no capitals.
 	return !strings.ContainsAny(p.bucket, "._") && strings.ToLower(p.bucket) == p.bucket
+}
+
+// checkStyle reports whether the bucket can stand where it is wanted: there are
+// no subdomains of an address.
+func (p *place) checkStyle(endpoint *url.URL) error {
+	if p.style != styleVirtual || endpoint == nil {
+		return nil
+	}
+	if _, err := netip.ParseAddr(endpoint.Hostname()); err == nil {
+		return errors.New("style=virtual needs an endpoint with a name, not an address; leave it out")
+	}
+	return nil
 }
 
 // escape percent-encodes a path as Signature Version 4 wants it: everything

@@ -93,7 +93,7 @@ func (r *request) denied(refusal *answer) string {
 		return fmt.Sprintf("the secret key of %s does not belong to its access key (%s)", source, said)
 	case "RequestTimeTooSkewed":
 		if skew, ok := refusal.skew(time.Now()); ok {
-			return fmt.Sprintf("this machine's clock and that of %s are %v apart; set the clock (%s)", r.endpoint.Host, skew.Abs().Round(time.Second), said)
+			return fmt.Sprintf("this machine's clock and that of %s are %v apart; set the clock (%s)", r.endpoint.Host, skew.Abs().Round(time.Minute), said)
 		}
 		return fmt.Sprintf("this machine's clock differs from that of %s; set the clock (%s)", r.endpoint.Host, said)
 	}

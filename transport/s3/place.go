@@ -142,6 +142,9 @@ func (p *place) parameters(query string) error {
 	default:
 		return errors.New("parameter \"style\" is path or virtual")
 	}
+	if err := p.checkStyle(p.endpoint); err != nil {
+		return err
+	}
 	switch values.Get("anonymous") {
 	case "", "false":
 	case "true":

@@ -75,6 +75,9 @@ func (t *Transport) newRequest(ctx context.Context, uri, name string, size int64
 	if r.explicit == nil {
 		r.explicit = a.endpoint
 	}
+	if err := p.checkStyle(r.explicit); err != nil {
+		return nil, transport.Errorf(transport.ErrPermanent, p.shownURI(key), "%w", err)
+	}
 	r.site = site{bucket: p.bucket, profile: p.profile}
 	if r.explicit != nil {
 		r.site.endpoint = r.explicit.String()
@@ -138,7 +141,7 @@ func (r *request) prepare(ctx context.Context) (httprange.Request, error) {
 	}
 	r.creds, r.signed = creds, true
 	skew := r.learnt.skew
-	hr.Sign = sign(creds, r.region, func() time.Time { return time.Now().Add(skew) })
+	hr.Sign = sign(r.account.signer, creds, r.region, func() time.Time { return time.Now().Add(skew) })
 	return hr, nil
 }
 
