@@ -296,7 +296,10 @@ func TestDaemonThatHoldsStderr(t *testing.T) {
 		t.Fatalf("install util-linux: %v", err)
 	}
 	pids := filepath.Join(t.TempDir(), "pids")
-	tr := script(t, exec.Options{}, `setsid sleep 1000 & echo $! >'`+pids+`'; read -r request; exit 1`+"\n")
+	tr := script(t, exec.Options{}, `setsid sh -c 'echo $$ >"`+pids+`"; exec sleep 1000' &
+while ! [ -s '`+pids+`' ]; do sleep 0.01; done
+read -r request; exit 1
+`)
 	_, err := tr.Open(t.Context(), transport.Route{URI: "x:y"}, hello, 0, 5)
 	if !errors.Is(err, transport.ErrTemporary) {
 		t.Errorf("got %v", err)
