@@ -91,6 +91,9 @@ func (s *suite) stalled(p placed) {
 		defer s.h.Resume(t)
 		s.checkStalledOpen(t, p.route, p.desc)
 	})
+	if p.blob.Size < large {
+		return // all of it may have been sent before the server is paused
+	}
 	s.t.Run("while Read waits", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		body := s.mustOpen(t, ctx, p, 0, p.blob.Size)

@@ -19,6 +19,7 @@ func (s *suite) expectations() {
 		s.t.Run(fmt.Sprintf("size off by %d", off), func(t *testing.T) { s.checkWrongSize(t, p, p.blob.Size+off) })
 	}
 	s.t.Run("size", func(t *testing.T) { s.checkSize(t, p) })
+	s.t.Run("check", func(t *testing.T) { s.checkCheck(t, p) })
 	s.t.Run("missing", func(t *testing.T) { s.checkMissing(t, p) })
 	for _, d := range []digest.Digest{
 		digest.Digest("sha256:../sha256/" + p.blob.Digest.Encoded()),
@@ -61,6 +62,22 @@ func (s *suite) checkSize(t *testing.T, p placed) {
 				t.Errorf("Size of a blob of %d bytes: %d, %v", p.blob.Size, size, err)
 			}
 		})
+	}
+}
+
+// checkCheck asks what is wrong with URIs, where the transport can tell.
+func (s *suite) checkCheck(t *testing.T, p placed) {
+	checker, ok := s.h.Transport.(transport.Checker)
+	if !ok {
+		return
+	}
+	if err := checker.Check(p.route.URI); err != nil {
+		t.Errorf("Check of the URI of a blob that is there: %v", err)
+	}
+	for _, uri := range []string{"", "no-such-scheme://ann:s3cret@example.org/x", "no-such-scheme:x"} {
+		if wrong := wrongError(checker.Check(uri), transport.Route{URI: uri}, transport.ErrPermanent); wrong != nil {
+			t.Errorf("Check of %q: %v", uri, wrong)
+		}
 	}
 }
 
@@ -135,6 +152,16 @@ func (s *suite) checkFault(t *testing.T, f Fault, kind error) {
 	}
 	if wrong := wrongError(err, route, kind); wrong != nil {
 		t.Errorf("Open: %v", wrong)
+	}
+	if sizer, ok := s.h.Transport.(transport.Sizer); ok {
+		within(t, s.patience, "Size", func() {
+			// It may be told nevertheless: nothing is read.
+			if _, err := sizer.Size(t.Context(), route, s.describe(b)); err != nil {
+				if wrong := wrongError(err, route); wrong != nil {
+					t.Errorf("Size: %v", wrong)
+				}
+			}
+		})
 	}
 	var te *transport.Error
 	if f == Throttled && errors.As(err, &te) && te.RetryAfter != s.h.RetryAfter {

@@ -2,6 +2,7 @@ package transporttest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -50,8 +51,8 @@ func (s *suite) checkCounts(t *testing.T, before counts, slack int, when string)
 	t.Errorf("%s there are %s, before there were %s; what is new:\n%s", when, now, before, sinceThen(before))
 }
 
-// round opens in all the ways there are: closed in the middle, cancelled,
-// missing, to the end.
+// round opens in all the ways there are: closed in the middle, cancelled, given
+// up, missing, to the end.
 func (s *suite) round(t *testing.T, p, few placed) {
 	t.Helper()
 	body := s.mustOpen(t, t.Context(), p, 0, p.blob.Size)
@@ -65,6 +66,8 @@ func (s *suite) round(t *testing.T, p, few placed) {
 	cancel()
 	s.checkCancelled(t, body)
 	s.close(t, body)
+
+	s.giveUp(t, few)
 
 	desc := few.desc
 	desc.Digest = digest.FromString("another")
@@ -80,6 +83,24 @@ func (s *suite) round(t *testing.T, p, few placed) {
 
 	// Last, so that what is kept for the next is there.
 	s.checkRange(t, few, span{offset: 0, length: few.blob.Size})
+}
+
+// giveUp cancels an Open that waits for a server that doesn't answer.
+func (s *suite) giveUp(t *testing.T, p placed) {
+	t.Helper()
+	if s.h.Pause == nil {
+		return
+	}
+	s.h.Pause(t)
+	defer s.h.Resume(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	body, err := s.openWithin(t, s.prompt, ctx, p.route, p.desc, 0, p.blob.Size)
+	if err == nil {
+		s.close(t, body)
+	} else if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Open whose time is over: %v, want context.DeadlineExceeded", err)
+	}
 }
 
 // counts is how much of what may leak there is.
@@ -142,42 +163,4 @@ func sinceThen(before counts) string {
 		}
 	}
 	return b.String()
-}
-
-// huge tests offsets that 32 bits can't hold.
-func (s *suite) huge() {
-	if s.h.MaxSize > 0 && s.h.MaxSize < hugeSize {
-		return
-	}
-	put := s.h.Huge
-	if put == nil {
-		put = s.h.Put
-	}
-	b := hugeBlob()
-	p := placed{b, s.describe(b), put(s.t, b)}
-	if s.h.WholeOnly {
-		s.t.Run("whole", func(t *testing.T) {
-			body := s.mustOpen(t, t.Context(), p, 0, b.Size)
-			s.readSome(t, body, b)
-			s.close(t, body)
-		})
-		return
-	}
-	for _, r := range []span{
-		{"first bytes", 0, 100_000},
-		{"past 2 GiB", 2*gib - 10, 20},
-		{"past 4 GiB", 4*gib - 10, 20},
-		{"over 5 GiB", 5*gib - 1000, 40_000},
-		{"from 5 GiB on", 5 * gib, 40_000},
-		{"last bytes", b.Size - 40_000, 40_000},
-		{"last byte", b.Size - 1, 1},
-	} {
-		s.t.Run(r.name, func(t *testing.T) { s.checkRange(t, p, r) })
-	}
-	s.t.Run("opened whole and closed", func(t *testing.T) {
-		body := s.mustOpen(t, t.Context(), p, 0, b.Size)
-		s.readSome(t, body, b)
-		s.close(t, body)
-	})
-	s.t.Run("size", func(t *testing.T) { s.checkSize(t, p) })
 }
