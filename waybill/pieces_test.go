@@ -81,7 +81,7 @@ func TestHashPiecesRefuses(t *testing.T) {
 		{"long", strings.NewReader("x"), blobdigest.SHA256, 1 << 27, "from 16384 to 67108864"},
 		{"negative", strings.NewReader("x"), blobdigest.SHA256, -1 << 63, "power of two"},
 		{"a broken reader", broken{}, blobdigest.SHA256, 1 << 20, "broken"},
-		{"more pieces than there may be", io.LimitReader(&endless{}, waybill.MaxPieces*waybill.MinPieceLength+1), blobdigest.BLAKE3, waybill.MinPieceLength, "more than 262144"},
+		{"more pieces than there may be", io.LimitReader(whatever{}, waybill.MaxPieces*waybill.MinPieceLength+1), blobdigest.BLAKE3, waybill.MinPieceLength, "more than 262144"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -129,3 +129,9 @@ func TestOpenRefuses(t *testing.T) {
 		})
 	}
 }
+
+// whatever yields what the buffer holds already, for ever: four gigabytes to hash
+// are enough to wait for.
+type whatever struct{}
+
+func (whatever) Read(p []byte) (int, error) { return len(p), nil }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -163,6 +164,20 @@ func TestInvalidVectors(t *testing.T) {
 		})
 	}
 	checkAllListed(t, "invalid", files)
+}
+
+// TestExampleOfTheSpecification: the document shown in spec/waybill.md is one.
+func TestExampleOfTheSpecification(t *testing.T) {
+	_, after, _ := strings.Cut(string(readFile(t, specDir+"/waybill.md")), "```json\n")
+	content, _, _ := strings.Cut(after, "```")
+	d, err := waybill.Parse([]byte(content))
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkSchema(t, compileSchema(t), []byte(content), true)
+	if len(d.Consignments) != 1 || d.Consignments[0].Digest != digest.FromString("hello world") {
+		t.Errorf("it is about %+v", d.Consignments)
+	}
 }
 
 func TestInForceVectors(t *testing.T) {
@@ -340,7 +355,12 @@ func checkAllListed(t *testing.T, dir string, listed []string) {
 
 func readVectors(t *testing.T, name string, into any) {
 	t.Helper()
-	if err := json.Unmarshal(readFile(t, filepath.Join(vectorsDir, name)), into); err != nil {
+	readJSON(t, filepath.Join(vectorsDir, name), into)
+}
+
+func readJSON(t *testing.T, name string, into any) {
+	t.Helper()
+	if err := json.Unmarshal(readFile(t, name), into); err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
 }
