@@ -142,7 +142,8 @@ func TestOneProcessServesMany(t *testing.T) {
 func TestSurplusBetweenRequests(t *testing.T) {
 	dir := t.TempDir()
 	late := filepath.Join(dir, "late")
-	tr := script(t, exec.Options{}, `read -r request; echo '{"ok":true,"length":5}'; printf hello
+	tr := script(t, exec.Options{}, `if [ -e '`+late+`' ]; then `+strings.TrimSpace(serveHello)+`; exit; fi
+read -r request; echo '{"ok":true,"length":5}'; printf hello
 while ! [ -e '`+dir+`/go' ]; do sleep 0.01; done
 echo '{"ok":true,"length":5}'; echo wrong; : >'`+late+`'
 `+serveHello)
@@ -296,7 +297,7 @@ func TestDaemonThatHoldsStderr(t *testing.T) {
 		t.Fatalf("install util-linux: %v", err)
 	}
 	pids := filepath.Join(t.TempDir(), "pids")
-	tr := script(t, exec.Options{}, `setsid sh -c 'echo $$ >"`+pids+`"; exec sleep 1000' &
+	tr := script(t, exec.Options{}, `setsid sh -c 'echo $$ >"`+pids+`"; exec sleep 1000 >/dev/null' &
 while ! [ -s '`+pids+`' ]; do sleep 0.01; done
 read -r request; exit 1
 `)
