@@ -122,13 +122,19 @@ func (k *Kubo) Run(ctx context.Context, args ...string) (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
+// addDefaults are the options of Add that others may replace: those of current
+// profiles.
+var addDefaults = []string{"--cid-version=1", "--raw-leaves=true", "--chunker=size-1048576"}
+
 // Add adds a file or directory by "ipfs add" as current profiles do (CIDv1, raw
-// leaves of 1 MiB unless more options name another chunker), and returns its
-// CID.
+// leaves of 1 MiB) unless more options say otherwise, and returns its CID.
 func (k *Kubo) Add(ctx context.Context, path string, more ...string) (string, error) {
-	args := []string{"add", "--quieter", "--recursive", "--cid-version=1", "--raw-leaves"}
-	if !slices.ContainsFunc(more, func(o string) bool { return strings.HasPrefix(o, "--chunker=") }) {
-		args = append(args, "--chunker=size-1048576")
+	args := append([]string{"add", "--quieter", "--recursive"}, more...)
+	for _, option := range addDefaults {
+		key, _, _ := strings.Cut(option, "=")
+		if !slices.ContainsFunc(more, func(o string) bool { return strings.HasPrefix(o, key+"=") }) {
+			args = append(args, option)
+		}
 	}
-	return k.Run(ctx, append(append(args, more...), path)...)
+	return k.Run(ctx, append(args, path)...)
 }
