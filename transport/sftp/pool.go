@@ -68,7 +68,7 @@ func (p *pool) acquire(ctx context.Context, t openssh.Target) (c *conn, used boo
 		switch {
 		case best == nil && h.dialing == 0 && h.failures != seen:
 			return nil, false, h.failure // of the attempt that was waited for
-		case best != nil && best.load() == 0, best != nil && !h.mayGrow():
+		case best != nil && (best.load() == 0 || !h.mayGrow()):
 			best.hold()
 			return best, true, nil
 		case h.mayGrow():
@@ -160,7 +160,8 @@ func (p *pool) close() {
 	}
 }
 
-// best returns the living connection with the fewest users, or nil.
+// best returns the living connection with the fewest users who want something,
+// or nil.
 func (h *host) best() *conn {
 	var best *conn
 	for _, c := range h.conns {
@@ -185,11 +186,13 @@ func (h *host) notify() {
 	h.changed = make(chan struct{})
 }
 
-// load is how many use the connection.
+// load is how many use the connection and want something. What abandoned
+// requests still bring doesn't count: it is a few megabytes, sooner there than
+// another connection is made.
 func (c *conn) load() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.users
+	return c.users - c.pending
 }
 
 // hold adds a user.
