@@ -213,36 +213,49 @@ func (i identity) GetToken(_ context.Context, o policy.TokenRequestOptions) (azc
 	return i.token, i.err
 }
 
+// refusal is the error of an identity that was answered by a server.
+func refusal(code int, server, body string) identity {
+	return identity{err: &azidentity.AuthenticationFailedError{RawResponse: &http.Response{
+		StatusCode: code, Status: http.StatusText(code), Body: io.NopCloser(strings.NewReader(body)),
+		Request: &http.Request{Method: "GET", URL: &url.URL{Scheme: "http", Host: server}},
+	}}}
+}
+
 func TestIdentities(t *testing.T) {
-	expires := time.Now().Add(time.Hour)
-	failed := func(code int) error {
-		return &azidentity.AuthenticationFailedError{RawResponse: &http.Response{
-			StatusCode: code, Status: http.StatusText(code), Body: io.NopCloser(strings.NewReader(`{"error":"invalid_client"}`)),
-		}}
-	}
+	const login = "login.microsoftonline.com"
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
+	token := identity{token: azcore.AccessToken{Token: "token", ExpiresOn: time.Now().Add(time.Hour)}}
+	none := identity{err: azidentity.NewCredentialUnavailableError("no CLI, no metadata server")}
 	tests := []struct {
-		name  string
-		ctx   context.Context
-		found identity
-		value string
-		err   string
-		kind  error
+		name       string
+		ctx        context.Context
+		found, cli identity
+		value      string
+		err        string
+		temporary  bool
 	}{
-		{"token", t.Context(), identity{token: azcore.AccessToken{Token: "token", ExpiresOn: expires}}, "token", "", nil},
-		{"none here", t.Context(), identity{err: azidentity.NewCredentialUnavailableError("no CLI, no metadata server")}, "", "", nil},
-		{"refused", t.Context(), identity{err: failed(401)}, "", "invalid_client", nil},
-		{"failing", t.Context(), identity{err: failed(503)}, "", "invalid_client", transport.ErrTemporary},
-		{"cancelled", cancelled, identity{err: errors.New("interrupted")}, "", "interrupted", nil},
+		{"token", t.Context(), token, none, "token", "", false},
+		{"none here", t.Context(), none, none, "", "", false},
+		{"refused", t.Context(), refusal(401, login, `{"error":"invalid_client","error_description":"AADSTS7000215: Invalid secret.\r\nTrace"}`), token,
+			"", "AADSTS7000215: Invalid secret. Trace", false},
+		{"refused without a word", t.Context(), refusal(401, login, ""), token, "", "RESPONSE 401", false},
+		{"failing", t.Context(), refusal(503, login, "busy"), token, "", "busy", true},
+		{"unreachable", t.Context(), identity{err: &azidentity.AuthenticationFailedError{}}, token, "", ":", true},
+		{"another cloud's metadata", t.Context(), refusal(401, "169.254.169.254", "?"), none, "", "", false},
+		{"another cloud's metadata, and az login", t.Context(), refusal(401, "169.254.169.254", "?"), token, "token", "", false},
+		{"cancelled", cancelled, identity{err: errors.New("interrupted")}, none, "", "interrupted", false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			e := entra{find: func() (azcore.TokenCredential, error) { return tt.found, nil }}
+			e := entra{
+				find: func() (azcore.TokenCredential, error) { return tt.found, nil },
+				cli:  func() (azcore.TokenCredential, error) { return tt.cli, nil },
+			}
 			got, err := e.token(tt.ctx)
 			if tt.err != "" {
-				if err == nil || !strings.Contains(err.Error(), tt.err) || strings.Contains(err.Error(), "\n") || tt.kind != nil && !errors.Is(err, tt.kind) {
-					t.Errorf("got %v; want kind %v that says %q", err, tt.kind, tt.err)
+				if err == nil || !strings.Contains(err.Error(), tt.err) || strings.Contains(err.Error(), "\n") || errors.Is(err, transport.ErrTemporary) != tt.temporary {
+					t.Errorf("got %v; want one that says %q", err, tt.err)
 				}
 				return
 			}

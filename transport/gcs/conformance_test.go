@@ -5,7 +5,6 @@ import (
 	"compress/gzip"
 	"context"
 	"os"
-	"syscall"
 	"testing"
 	"time"
 
@@ -46,13 +45,9 @@ func newHarness(t *testing.T) transporttest.Harness {
 		},
 		RetryAfter: 7 * time.Second,
 		Stop:       func(testing.TB) { server.Stop() },
-		Start: func(t testing.TB) {
-			if err := server.Start(context.Background()); err != nil {
-				t.Fatal(err)
-			}
-		},
-		Pause:  func(t testing.TB) { signal(t, server.PID(), syscall.SIGSTOP) },
-		Resume: func(t testing.TB) { signal(t, server.PID(), syscall.SIGCONT) },
+		Start:      func(t testing.TB) { must(t, server.Start(context.Background())) },
+		Pause:      func(t testing.TB) { must(t, server.Pause()) },
+		Resume:     func(t testing.TB) { must(t, server.Resume()) },
 	}
 }
 
@@ -99,9 +94,9 @@ func faulty(fault faultserver.Fault) func(testing.TB, transporttest.Blob) transp
 	}
 }
 
-func signal(t testing.TB, pid int, s syscall.Signal) {
+func must(t testing.TB, err error) {
 	t.Helper()
-	if err := syscall.Kill(pid, s); err != nil {
+	if err != nil {
 		t.Fatal(err)
 	}
 }

@@ -26,6 +26,6 @@
 // the way to whoever doesn't ask for gzip, ignores ranges then, and states no
 // length. What arrives is not what is stored, and not what can be read in
 // parts. We ask for identity, as everywhere, and such an object is
-// [transport.ErrPermanent] with an error that says how to clear its metadata:
-// a blob's bytes are those it was stored with, and no coding is ever decoded.
+// [transport.ErrPermanent] with an error that says what to do: a blob's bytes are
+// those that were stored, and no coding is ever decoded.
 package gcs

@@ -162,7 +162,7 @@ func storedCoding(header http.Header, url string) error {
 		return nil
 	}
 	return transport.Errorf(transport.ErrPermanent, url,
-		"is stored with Content-Encoding %q, which Google decodes on the way; to have it sent as stored: gcloud storage objects update --clear-content-encoding gs://…",
+		"is stored with Content-Encoding %q, which Google decodes on the way; upload it again without (or, where the stored bytes are the blob's: gcloud storage objects update --clear-content-encoding)",
 		httpclient.OneLine(coding))
 }
 

@@ -314,4 +314,3 @@ func TestCredentialsThatCannotBeHad(t *testing.T) {
 		t.Errorf("the store was asked %d times", len(s.asked))
 	}
 }
-
