@@ -52,7 +52,8 @@ func Example() {
 
 func ExampleDocument_Marshal() {
 	blob := "hello world"
-	pieces, size, err := waybill.HashPieces(strings.NewReader(blob), "sha256", 1<<20)
+	size := int64(len(blob))
+	pieces, err := waybill.HashPieces(strings.NewReader(blob), size, "sha256", 1<<20)
 	if err != nil {
 		log.Fatal(err)
 	}

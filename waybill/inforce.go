@@ -15,16 +15,17 @@ import (
 func (d *Document) InForce(now time.Time) error {
 	switch {
 	case !now.Before(d.Expires):
-		return &Error{Kind: ErrExpired, Where: "/expires", Err: fmt.Errorf("%w at %s", ErrExpired, stamp(d.Expires))}
+		return &Error{Kind: ErrExpired, Where: "/expires", Err: fmt.Errorf("it expired at %s", stamp(d.Expires))}
 	case d.Issued.Sub(now) > MaxSkew*time.Second:
-		return &Error{Kind: ErrFuture, Where: "/issued", Err: fmt.Errorf("%w: issued at %s; is this machine's clock right?", ErrFuture, stamp(d.Issued))}
+		return &Error{Kind: ErrFuture, Where: "/issued", Err: fmt.Errorf("it is issued at %s, which is to come; is this machine's clock right?", stamp(d.Issued))}
 	}
 	return nil
 }
 
 // Seen is what is remembered of the document that was last in force: the mark
 // below which nothing of the same signer about the same image counts any more.
-// The zero value remembers nothing.
+// Unsigned documents leave none, since anybody could raise it (spec/waybill.md
+// §8). The zero value remembers nothing.
 type Seen struct {
 	// Sequence is the document's.
 	Sequence int64
@@ -40,9 +41,9 @@ func (s Seen) Check(sequence int64, d digest.Digest) error {
 	case s.Digest == "" || sequence > s.Sequence:
 		return nil
 	case sequence < s.Sequence:
-		return &Error{Kind: ErrSuperseded, Where: "/sequence", Err: fmt.Errorf("%w: sequence %d, and %d was seen before", ErrSuperseded, sequence, s.Sequence)}
+		return &Error{Kind: ErrSuperseded, Where: "/sequence", Err: fmt.Errorf("its signer has issued number %d since number %d", s.Sequence, sequence)}
 	case d != s.Digest:
-		return &Error{Kind: ErrConflict, Where: "/sequence", Err: fmt.Errorf("%w: sequence %d was seen before with other content", ErrConflict, sequence)}
+		return &Error{Kind: ErrConflict, Where: "/sequence", Err: fmt.Errorf("its signer has issued another one with number %d", sequence)}
 	}
 	return nil
 }

@@ -63,8 +63,8 @@ func CheckManifest(m ocispec.Manifest, subject digest.Digest) (ocispec.Descripto
 	switch {
 	case layer.MediaType != MediaType:
 		return ocispec.Descriptor{}, fmt.Errorf("%w: the layer is of type %q", ErrNotManifest, clip(layer.MediaType))
-	case layer.Size > MaxDocument:
-		return ocispec.Descriptor{}, fmt.Errorf("%w: a document of %d bytes; the limit is %d", ErrLimit, layer.Size, MaxDocument)
+	case layer.Size < 1 || layer.Size > MaxDocument:
+		return ocispec.Descriptor{}, fmt.Errorf("%w: a document of %d bytes; it has 1 to %d", ErrLimit, layer.Size, MaxDocument)
 	}
 	return layer, nil
 }

@@ -38,41 +38,36 @@ type PieceTable struct {
 	hashes    []byte
 }
 
-// HashPieces reads a blob to its end and returns the hashes of its pieces, with
-// Data, and how many bytes it read. A blob that is empty or has more than
-// [MaxPieces] of this length can't have pieces.
-func HashPieces(r io.Reader, algorithm digest.Algorithm, length int64) (*Pieces, int64, error) {
+// HashPieces reads a blob of the given size and returns the hashes of its pieces,
+// with Data. A blob that is empty, has more than [MaxPieces] of this length, or
+// isn't as large as stated is an error.
+func HashPieces(r io.Reader, size int64, algorithm digest.Algorithm, length int64) (*Pieces, error) {
+	p := &Pieces{Algorithm: algorithm, Length: length}
+	count, _, err := p.geometry(size, nil)
+	if err != nil {
+		return nil, err
+	}
 	h, err := blobdigest.NewHash(algorithm)
 	if err != nil {
-		return nil, 0, fmt.Errorf("pieces: %w", err)
+		return nil, err
 	}
-	if !pieceLength(length) {
-		return nil, 0, fmt.Errorf("pieces of %d bytes: the length must be a power of two from %d to %d", length, MinPieceLength, MaxPieceLength)
-	}
-	p := &Pieces{Algorithm: algorithm, Length: length}
-	size := int64(0)
-	for n := 0; ; n++ {
+	for i := range count {
 		h.Reset()
-		read, err := io.CopyN(h, r, length)
-		size += read
-		if err != nil && !errors.Is(err, io.EOF) {
-			return nil, size, fmt.Errorf("pieces: %w", err)
-		}
-		if read > 0 {
-			if n == MaxPieces {
-				return nil, size, fmt.Errorf("pieces of %d bytes: the blob has more than %d; take longer ones", length, MaxPieces)
+		if _, err := io.CopyN(h, r, min(length, size-i*length)); err != nil {
+			if errors.Is(err, io.EOF) {
+				err = io.ErrUnexpectedEOF
 			}
-			p.Data = h.Sum(p.Data)
+			return nil, fmt.Errorf("hash piece %d of %d: %w", i+1, count, err)
 		}
-		if read < length {
-			break
-		}
+		p.Data = h.Sum(p.Data)
 	}
-	if size == 0 {
-		return nil, 0, errors.New("pieces: an empty blob has none")
+	if n, err := io.CopyN(io.Discard, r, 1); n > 0 {
+		return nil, fmt.Errorf("hash pieces: the blob is larger than %d bytes", size)
+	} else if !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("hash pieces: %w", err)
 	}
 	p.Digest, err = blobdigest.FromBytes(blobdigest.SHA256, p.Data)
-	return p, size, err
+	return p, err
 }
 
 // Table returns the descriptor of the table, which is a blob itself, for a blob
@@ -123,7 +118,7 @@ func (p *Pieces) geometry(size int64, where pointer) (count, width int64, err er
 	case !pieceLength(p.Length):
 		return 0, 0, errorf(ErrInvalid, where.at("length"), "%d isn't a power of two from %d to %d", p.Length, MinPieceLength, MaxPieceLength)
 	case size <= 0:
-		return 0, 0, errorf(ErrPieces, where, "an empty blob has no pieces")
+		return 0, 0, errorf(ErrPieces, where, "a blob of %d bytes has no pieces", size)
 	}
 	count = (size-1)/p.Length + 1
 	if count > MaxPieces {

@@ -32,9 +32,10 @@ func TestPieces(t *testing.T) {
 		for _, algorithm := range []digest.Algorithm{blobdigest.SHA256, blobdigest.SHA512, blobdigest.BLAKE3} {
 			t.Run(tt.name+" "+string(algorithm), func(t *testing.T) {
 				blob := bytes.Repeat([]byte("waybill"), tt.size/7+1)[:tt.size]
-				p, size, err := waybill.HashPieces(iotest.HalfReader(bytes.NewReader(blob)), algorithm, length)
-				if err != nil || size != int64(tt.size) {
-					t.Fatalf("%d bytes, %v", size, err)
+				size := int64(tt.size)
+				p, err := waybill.HashPieces(iotest.HalfReader(bytes.NewReader(blob)), size, algorithm, length)
+				if err != nil {
+					t.Fatal(err)
 				}
 				table, err := p.Open(size, p.Data)
 				if err != nil {
@@ -70,22 +71,28 @@ func TestHashPiecesRefuses(t *testing.T) {
 	tests := []struct {
 		name      string
 		blob      io.Reader
+		size      int64
 		algorithm digest.Algorithm
 		length    int64
 		says      string
 	}{
-		{"an empty blob", strings.NewReader(""), blobdigest.SHA256, 1 << 20, "an empty blob has none"},
-		{"an algorithm", strings.NewReader("x"), "md5", 1 << 20, "md5"},
-		{"no power of two", strings.NewReader("x"), blobdigest.SHA256, 1<<20 + 1, "power of two"},
-		{"short", strings.NewReader("x"), blobdigest.SHA256, 1 << 13, "from 16384 to 67108864"},
-		{"long", strings.NewReader("x"), blobdigest.SHA256, 1 << 27, "from 16384 to 67108864"},
-		{"negative", strings.NewReader("x"), blobdigest.SHA256, -1 << 63, "power of two"},
-		{"a broken reader", broken{}, blobdigest.SHA256, 1 << 20, "broken"},
-		{"more pieces than there may be", io.LimitReader(whatever{}, waybill.MaxPieces*waybill.MinPieceLength+1), blobdigest.BLAKE3, waybill.MinPieceLength, "more than 262144"},
+		{"an empty blob", strings.NewReader(""), 0, blobdigest.SHA256, 1 << 20, "a blob of 0 bytes has no pieces"},
+		{"a blob of no known size", strings.NewReader("x"), -1, blobdigest.SHA256, 1 << 20, "a blob of -1 bytes has no pieces"},
+		{"an algorithm", strings.NewReader("x"), 1, "md5", 1 << 20, "md5"},
+		{"no power of two", strings.NewReader("x"), 1, blobdigest.SHA256, 1<<20 + 1, "power of two"},
+		{"short pieces", strings.NewReader("x"), 1, blobdigest.SHA256, 1 << 13, "from 16384 to 67108864"},
+		{"long pieces", strings.NewReader("x"), 1, blobdigest.SHA256, 1 << 27, "from 16384 to 67108864"},
+		{"negative pieces", strings.NewReader("x"), 1, blobdigest.SHA256, -1 << 63, "power of two"},
+		{"more pieces than there may be", &endless{}, waybill.MaxPieces*waybill.MinPieceLength + 1, blobdigest.SHA256, waybill.MinPieceLength, "more than 262144 pieces"},
+		{"a broken reader", io.MultiReader(strings.NewReader("x"), broken{}), 2, blobdigest.SHA256, 1 << 20, "broken"},
+		{"broken at the end", io.MultiReader(strings.NewReader("x"), broken{}), 1, blobdigest.SHA256, 1 << 20, "broken"},
+		{"a blob too short", strings.NewReader("x"), 2, blobdigest.SHA256, 1 << 20, "unexpected EOF"},
+		{"a blob too short by a piece", strings.NewReader(strings.Repeat("x", 1<<14)), 1<<14 + 1, blobdigest.SHA256, 1 << 14, "piece 2 of 2: unexpected EOF"},
+		{"a blob too long", strings.NewReader("xy"), 1, blobdigest.SHA256, 1 << 20, "larger than 1 bytes"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, _, err := waybill.HashPieces(tt.blob, tt.algorithm, tt.length)
+			_, err := waybill.HashPieces(tt.blob, tt.size, tt.algorithm, tt.length)
 			if err == nil || !strings.Contains(err.Error(), tt.says) {
 				t.Fatalf("got %v", err)
 			}
@@ -96,7 +103,8 @@ func TestHashPiecesRefuses(t *testing.T) {
 
 // TestOpenRefuses: a table that was fetched is as little trusted as a blob.
 func TestOpenRefuses(t *testing.T) {
-	p, size, err := waybill.HashPieces(strings.NewReader(strings.Repeat("x", 100_000)), blobdigest.SHA256, 1<<14)
+	const size = 100_000
+	p, err := waybill.HashPieces(strings.NewReader(strings.Repeat("x", size)), size, blobdigest.SHA256, 1<<14)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,9 +137,3 @@ func TestOpenRefuses(t *testing.T) {
 		})
 	}
 }
-
-// whatever yields what the buffer holds already, for ever: four gigabytes to hash
-// are enough to wait for.
-type whatever struct{}
-
-func (whatever) Read(p []byte) (int, error) { return len(p), nil }

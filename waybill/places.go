@@ -199,9 +199,11 @@ type PieceHints struct {
 	// Table describes the table of hashes, a blob to be fetched where
 	// Pieces.Data is nil.
 	Table ocispec.Descriptor
-	// Entries are the places of the table, by priority; those that can't be
-	// used are left out.
+	// Entries are the places of the table that can be used, by priority.
 	Entries []Entry
+	// Refused is what is wrong with the others: an [*Error] of [ErrRefused]
+	// each.
+	Refused []error
 }
 
 // Pieces returns what the document says of desc's pieces, or false where it
@@ -218,9 +220,11 @@ func (p *Places) Pieces(desc ocispec.Descriptor) (PieceHints, bool, error) {
 	}
 	hints := PieceHints{Pieces: pieces, Size: c.Size, Table: table}
 	for _, s := range p.routes(pieces.Routes, c.where.at("pieces", "routes")) {
-		if s.err == nil {
-			hints.Entries = append(hints.Entries, s.entry)
+		if s.err != nil {
+			hints.Refused = append(hints.Refused, s.err)
+			continue
 		}
+		hints.Entries = append(hints.Entries, s.entry)
 	}
 	return hints, true, nil
 }

@@ -232,7 +232,7 @@ func checkMagnet(u *url.URL) error {
 	for key, values := range q {
 		name, _, _ := strings.Cut(key, ".") // tr.1, tr.2
 		schemes, known := magnetParameters[name]
-		if !known || strings.HasPrefix(key, "x.") {
+		if !known {
 			return fmt.Errorf("a magnet link with the parameter %q", clip(key))
 		}
 		for _, v := range values {

@@ -115,6 +115,7 @@ type pieces struct {
 	TableSize   int64         `json:"tableSize"`
 	TableDigest digest.Digest `json:"tableDigest"`
 	Entries     []entry       `json:"entries"`
+	Refused     []place       `json:"entriesRefused"`
 }
 
 func TestValidVectors(t *testing.T) {
@@ -279,6 +280,9 @@ func checkQuery(t *testing.T, d *waybill.Document, q query) {
 	got := pieces{Count: int((hints.Size-1)/hints.Length + 1), TableSize: hints.Table.Size, TableDigest: hints.Table.Digest}
 	for _, e := range hints.Entries {
 		got.Entries = append(got.Entries, toEntry(t, e, nil))
+	}
+	for _, err := range hints.Refused {
+		got.Refused = append(got.Refused, placeOf(t, err))
 	}
 	compare(t, "pieces", []*pieces{&got}, []*pieces{q.Pieces})
 }
