@@ -2,6 +2,7 @@ package waybill
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"iter"
 	"net/url"
@@ -299,7 +300,7 @@ func absoluteTemplate(text string, base *url.URL) string {
 var carrierChecks = map[string]func(u *url.URL, repository string) error{
 	ProtocolDistribution: func(u *url.URL, repository string) error {
 		if u.Path != "" && u.Path != "/" {
-			return fmt.Errorf("a path in the URI; the repository has a member of its own")
+			return errors.New("a path in the URI; the repository has a member of its own")
 		}
 		if err := checkRepository(repository); err != nil {
 			return err
@@ -329,7 +330,7 @@ func checkWebPlace(u *url.URL) error {
 	case u.Scheme != "https" && u.Scheme != "http":
 		return fmt.Errorf("scheme %q where https or http is wanted", clip(u.Scheme))
 	case u.RawQuery != "" || u.ForceQuery:
-		return fmt.Errorf("a query in the URI")
+		return errors.New("a query in the URI")
 	}
 	return nil
 }
