@@ -154,7 +154,7 @@ func TestRefusals(t *testing.T) {
 		{"unknown code", answer(400, "Whatever", ""), transport.ErrPermanent, []string{"Whatever"}},
 		{"region that is none", answer(400, "AuthorizationHeaderMalformed", "<Region>../x</Region>"), transport.ErrPermanent, []string{"Malformed"}},
 		{"redirect", func(w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, "https://u:hunter2@elsewhere.example/x?sig=hunter2", 302)
+			http.Redirect(w, r, "https://u:hunter2@elsewhere.example/x?sig=hunter2", http.StatusFound)
 		}, transport.ErrPermanent, []string{"redirects to https://elsewhere.example; if you trust it"}},
 		{"region of another endpoint", answer(301, "PermanentRedirect", "<Region>eu-west-3</Region>"), transport.ErrPermanent, []string{"the bucket is in region eu-west-3"}},
 		{"regions without end", func() http.HandlerFunc {
@@ -168,7 +168,7 @@ func TestRefusals(t *testing.T) {
 			refuse(w, 403, "SignatureDoesNotMatch", fmt.Sprint(r.Header))
 		}, transport.ErrUnauthorized, []string{"secret key of the environment"}},
 		{"what it was sent, as text", func(w http.ResponseWriter, r *http.Request) {
-			http.Error(w, fmt.Sprint("you said ", r.Header), 418)
+			http.Error(w, fmt.Sprint("you said ", r.Header), http.StatusTeapot)
 		}, transport.ErrPermanent, []string{"you said"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
