@@ -61,6 +61,8 @@ func (e *refusal) kind() error {
 	case code == codeUnavailable && tooMany.MatchString(text),
 		code == codeNotLoggedIn && tooMany.MatchString(text):
 		return transport.ErrThrottled
+	case code/100 == 5 && e.doing == "AUTH TLS": // vsftpd answers 530 where it has no TLS
+		return transport.ErrPermanent
 	case code == codeNotLoggedIn, code == codeBadCredentials, code == codeNeedAccount, code == codeNeedAccount5:
 		return transport.ErrUnauthorized
 	case code == codeNoFile && absent.MatchString(text):

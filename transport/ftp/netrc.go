@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -95,43 +96,43 @@ func parseNetrc(content string) ([]netrcEntry, error) {
 			entries = append(entries, netrcEntry{})
 			continue
 		}
+		if !slices.Contains(netrcKeywords, word) {
+			return nil, fmt.Errorf("line %d: neither default nor any of %s", s.line, strings.Join(netrcKeywords, ", "))
+		}
 		line := s.line
 		value, quotedValue, err := s.next()
 		if err != nil {
 			return nil, err
 		}
 		if value == "" && !quotedValue {
-			return nil, fmt.Errorf("line %d: nothing follows a keyword", line)
+			return nil, fmt.Errorf("line %d: nothing follows %s", line, word)
 		}
 		if word == "macdef" {
 			s.skipMacro()
 			continue
 		}
-		if word == "machine" {
-			if value == "" {
-				return nil, fmt.Errorf("line %d: empty name of a machine", line)
-			}
-			entries = append(entries, netrcEntry{machine: value})
-			continue
-		}
-		if err := setField(entries, word, value); err != nil {
+		if entries, err = setField(entries, word, value); err != nil {
 			return nil, fmt.Errorf("line %d: %w", line, err)
 		}
 	}
 }
 
-// setField sets a field of the last entry.
-func setField(entries []netrcEntry, keyword, value string) error {
-	switch keyword {
-	case "login", "password", "account":
-	default:
-		return errors.New("neither machine, default, login, password, account nor macdef")
+// netrcKeywords are the words that a value follows.
+var netrcKeywords = []string{"machine", "login", "password", "account", "macdef"}
+
+// setField begins an entry or sets a field of the last one.
+func setField(entries []netrcEntry, keyword, value string) ([]netrcEntry, error) {
+	if keyword == "machine" {
+		if value == "" {
+			return nil, errors.New("empty name of a machine")
+		}
+		return append(entries, netrcEntry{machine: value}), nil
 	}
 	if len(entries) == 0 {
-		return fmt.Errorf("%s before any machine", keyword)
+		return nil, fmt.Errorf("%s before any machine", keyword)
 	}
 	if !sendable(value) {
-		return fmt.Errorf("%s holds a character that FTP can't send", keyword)
+		return nil, fmt.Errorf("%s holds a character that FTP can't send", keyword)
 	}
 	e := &entries[len(entries)-1]
 	switch keyword {
@@ -139,8 +140,9 @@ func setField(entries []netrcEntry, keyword, value string) error {
 		e.login = value
 	case "password":
 		e.password, e.hasPassword = value, true
+	case "account": // ACCT is asked for by no server that is left
 	}
-	return nil
+	return entries, nil
 }
 
 // netrcScanner splits a netrc file into words.
@@ -180,8 +182,8 @@ func (s *netrcScanner) quoted() (string, error) {
 			return "", fmt.Errorf("line %d: a quote isn't closed", s.line)
 		case '\\':
 			i++
-			if i == len(s.rest) {
-				continue
+			if i == len(s.rest) || s.rest[i] == '\n' {
+				return "", fmt.Errorf("line %d: a quote isn't closed", s.line)
 			}
 			switch c := s.rest[i]; c {
 			case 'n':
