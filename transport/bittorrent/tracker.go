@@ -1,0 +1,278 @@
+package bittorrent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/anacrolix/torrent/bencode"
+	"github.com/anacrolix/torrent/tracker"
+	trackerhttp "github.com/anacrolix/torrent/tracker/http"
+	"github.com/anacrolix/torrent/tracker/udp"
+
+	"github.com/waybill-project/waybill/transport"
+	"github.com/waybill-project/waybill/transport/netclass"
+)
+
+const (
+	// announceTimeout is how long a tracker may take to answer.
+	announceTimeout = 15 * time.Second
+	// stoppedTimeout is the same for the farewell, which nothing depends on.
+	stoppedTimeout = time.Second
+	// minInterval and maxInterval bound what trackers ask for, retryInterval
+	// is when one that failed is asked again, doubled each time.
+	minInterval, maxInterval = time.Minute, time.Hour
+	retryInterval            = 5 * time.Second
+	// maxAnswer is the largest answer of an HTTP tracker that is read, in
+	// bytes.
+	maxAnswer = 1 << 20
+	// wantedPeers is how many peers a tracker is asked for.
+	wantedPeers = 100
+)
+
+// announcement is what a tracker answered: peers, when to ask again, and how
+// wide a network the tracker is in.
+type announcement struct {
+	peers    []netip.AddrPort
+	interval time.Duration
+	class    netclass.Class
+}
+
+// track announces the torrent to a tracker (BEP 3, BEP 15) until ctx ends, and
+// then that it is left.
+func (sw *swarm) track(ctx context.Context, trackerURL string) {
+	retry := retryInterval
+	event := tracker.Started
+	for ctx.Err() == nil {
+		wait := retry
+		answer, err := sw.announce(ctx, trackerURL, event)
+		if ctx.Err() != nil {
+			break
+		}
+		sw.found.tracker(trackerURL, err)
+		if err == nil {
+			sw.foundPeers(answer.peers, answer.class)
+			event, retry = tracker.None, retryInterval
+			wait = min(max(answer.interval, minInterval), maxInterval)
+		} else {
+			sw.node.options.Log.Debug("tracker", "url", transport.Redact(trackerURL), "error", err)
+			retry = min(2*retry, maxInterval)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+	}
+	if event == tracker.None { // it knows of this peer
+		farewell, cancel := context.WithTimeout(context.WithoutCancel(ctx), stoppedTimeout)
+		defer cancel()
+		_, _ = sw.announce(farewell, trackerURL, tracker.Stopped) // it forgets peers anyway
+	}
+}
+
+// announce asks a tracker once for each infohash.
+func (sw *swarm) announce(ctx context.Context, trackerURL string, event tracker.AnnounceEvent) (all announcement, err error) {
+	ctx, cancel := context.WithTimeout(ctx, announceTimeout)
+	defer cancel()
+	u, err := url.Parse(trackerURL)
+	if err != nil {
+		return all, errors.New("malformed URL")
+	}
+	for _, hash := range sw.hashes {
+		r := sw.announceRequest(hash, event)
+		var one announcement
+		switch u.Scheme {
+		case "http", "https":
+			one, err = sw.node.announceHTTP(ctx, trackerURL, r)
+		case "udp":
+			one, err = sw.node.announceUDP(ctx, u, r)
+		default:
+			return all, fmt.Errorf("trackers of scheme %q are not supported; http, https and udp are", u.Scheme)
+		}
+		if err != nil {
+			return all, err
+		}
+		all.peers = append(all.peers, one.peers...)
+		all.interval, all.class = one.interval, one.class
+	}
+	return all, nil
+}
+
+func (sw *swarm) announceRequest(hash [20]byte, event tracker.AnnounceEvent) tracker.AnnounceRequest {
+	r := tracker.AnnounceRequest{
+		InfoHash: hash,
+		PeerId:   sw.node.client.PeerID(),
+		Left:     math.MaxInt64,
+		Event:    event,
+		Key:      sw.node.key,
+		NumWant:  wantedPeers,
+		Port:     uint16(sw.node.port()),
+	}
+	select {
+	case <-sw.ready:
+		if sw.invalid == nil {
+			r.Left = sw.bytesLeft()
+		}
+	default:
+	}
+	if event == tracker.Stopped {
+		r.NumWant = 0
+	}
+	return r
+}
+
+// announceUDP asks a UDP tracker (BEP 15).
+func (n *node) announceUDP(ctx context.Context, u *url.URL, r tracker.AnnounceRequest) (a announcement, err error) {
+	// One address is chosen here, so that which network it is in is known.
+	addr, err := resolveUDP(ctx, u.Host)
+	if err != nil {
+		return a, err
+	}
+	network := "udp4"
+	if addr.Addr().Is6() {
+		network = "udp6"
+	}
+	client, err := udp.NewConnClient(udp.NewConnClientOpts{
+		Network: network, Host: addr.String(), Logger: n.options.Log,
+		ListenPacket: func(network, _ string) (net.PacketConn, error) {
+			local := ":0"
+			if n.options.Listen.IsValid() {
+				local = net.JoinHostPort(n.options.Listen.String(), "0")
+			}
+			return net.ListenPacket(network, local)
+		},
+	})
+	if err != nil {
+		return a, err
+	}
+	defer client.Close()
+	header, peers, err := client.Announce(ctx, r, udp.Options{RequestUri: u.RequestURI()})
+	if err != nil {
+		return a, timedOut(ctx, err)
+	}
+	a.interval = time.Duration(header.Interval) * time.Second
+	a.class = netclass.Of(addr.Addr())
+	for _, p := range peers.NodeAddrs() {
+		if peer, ok := addrPort(p.IP, p.Port); ok {
+			a.peers = append(a.peers, peer)
+		}
+	}
+	return a, nil
+}
+
+// timedOut says in words that a deadline has passed.
+func timedOut(ctx context.Context, err error) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return fmt.Errorf("no answer within %v", announceTimeout)
+	}
+	return err
+}
+
+func resolveUDP(ctx context.Context, hostport string) (netip.AddrPort, error) {
+	host, port, err := net.SplitHostPort(hostport)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	number, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("port %q", port)
+	}
+	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	return netip.AddrPortFrom(addrs[0].Unmap(), uint16(number)), nil
+}
+
+// announceHTTP asks an HTTP tracker (BEP 3, BEP 7, BEP 23).
+func (n *node) announceHTTP(ctx context.Context, trackerURL string, r tracker.AnnounceRequest) (a announcement, err error) {
+	u, err := webURL(trackerURL)
+	if err != nil {
+		return a, err
+	}
+	u.RawQuery = strings.TrimPrefix(u.RawQuery+"&"+announceQuery(r), "&")
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) {
+		a.class = netclass.OfAddr(i.Conn.RemoteAddr())
+	}})
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return a, err
+	}
+	resp, err := n.http.Do(req)
+	if err != nil {
+		var ue *url.Error // it quotes the whole URL
+		if errors.As(err, &ue) {
+			err = ue.Err
+		}
+		return a, timedOut(ctx, err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if err != nil {
+		return a, timedOut(ctx, err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return a, fmt.Errorf("answered %s", resp.Status)
+	}
+	if len(body) > maxAnswer {
+		return a, fmt.Errorf("answered more than the limit of %d bytes", maxAnswer)
+	}
+	if err := checkDepth(body); err != nil {
+		return a, err
+	}
+	return a, a.read(body)
+}
+
+// announceQuery is the query of BEP 3. Its binary values are escaped byte by
+// byte, a space as %20.
+func announceQuery(r tracker.AnnounceRequest) string {
+	q := url.Values{
+		"info_hash":  {string(r.InfoHash[:])},
+		"peer_id":    {string(r.PeerId[:])},
+		"port":       {strconv.Itoa(int(r.Port))},
+		"uploaded":   {strconv.FormatInt(r.Uploaded, 10)},
+		"downloaded": {strconv.FormatInt(r.Downloaded, 10)},
+		"left":       {strconv.FormatInt(r.Left, 10)},
+		"numwant":    {strconv.Itoa(int(r.NumWant))},
+		"key":        {strconv.FormatUint(uint64(uint32(r.Key)), 16)},
+		"compact":    {"1"},
+	}
+	if r.Event != tracker.None {
+		q.Set("event", r.Event.String())
+	}
+	return strings.ReplaceAll(q.Encode(), "+", "%20")
+}
+
+// read takes an HTTP tracker's answer.
+func (a *announcement) read(body []byte) error {
+	var answer trackerhttp.HttpResponse
+	err := bencode.Unmarshal(body, &answer)
+	if _, trailing := err.(bencode.ErrUnusedTrailingBytes); err != nil && !trailing {
+		return errors.New("the answer is no tracker's")
+	}
+	if answer.FailureReason != "" {
+		return fmt.Errorf("refused: %.200q", answer.FailureReason)
+	}
+	a.interval = time.Duration(answer.Interval) * time.Second
+	for _, p := range answer.Peers.List {
+		if peer, ok := addrPort(p.IP, p.Port); ok {
+			a.peers = append(a.peers, peer)
+		}
+	}
+	for _, p := range answer.Peers6 {
+		if peer, ok := addrPort(p.IP, p.Port); ok {
+			a.peers = append(a.peers, peer)
+		}
+	}
+	return nil
+}
