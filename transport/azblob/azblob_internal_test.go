@@ -46,6 +46,7 @@ func FuzzParsePlace(f *testing.F) {
 	f.Add("azblob://account1/container/images/app?endpoint=http://127.0.0.1:10000/account1&anonymous=true")
 	f.Add("azblob://account1.blob.core.windows.net/container/p?sig=hunter2")
 	f.Add("azblob://container/%2e%2e?storage_account=account1")
+	f.Add("azblob://account1\n\x00")
 	f.Fuzz(func(t *testing.T, uri string) {
 		p, err := parsePlace(uri)
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 func FuzzParsePlace(f *testing.F) {
 	f.Add("gs://bucket/images/app?endpoint=http://127.0.0.1:4443&anonymous=true")
 	f.Add("gs://ann:hunter2@bucket/../%2e%2e/p#x")
+	f.Add("gs://bucket\n\x00")
 	f.Fuzz(func(t *testing.T, uri string) {
 		p, err := parsePlace(uri)
 		if err != nil {

@@ -76,12 +76,12 @@ func Endpoint(s string) (string, error) {
 	return strings.TrimRight(u.String(), "/"), nil
 }
 
-// Shown returns uri fit to be shown, without user information, query and
-// fragment.
+// Shown returns uri fit to be shown: in one line, without user information, query
+// and fragment.
 func Shown(uri string) string {
 	before, _, _ := strings.Cut(uri, "#")
 	before, _, query := strings.Cut(before, "?")
-	before = transport.Redact(before)
+	before = httpclient.OneLine(transport.Redact(before))
 	if query {
 		before += "?…"
 	}

@@ -89,6 +89,7 @@ func TestShown(t *testing.T) {
 		{"gs://bucket/p?sig=hunter2", "gs://bucket/p?…"},
 		{"gs://ann:hunter2@bucket/p?x", "gs://ann:xxxxx@bucket/p?…"},
 		{"gs://bucket/p#hunter2?", "gs://bucket/p"},
+		{"gs://bucket/\x1b[31m\n", "gs://bucket/[31m"},
 		{"gs://ann:hunter2%@bucket", "gs://xxxxx@bucket"},
 	}
 	for _, tt := range tests {
