@@ -60,6 +60,10 @@ func loadAccount(ctx context.Context, profile string) (*account, error) {
 		options = append(options, config.WithSharedConfigProfile(profile))
 	}
 	cfg, err := config.LoadDefaultConfig(ctx, options...)
+	var none config.SharedConfigProfileNotExistError
+	if errors.As(err, &none) {
+		return nil, fmt.Errorf("no profile %q in the shared AWS files (~/.aws/config and ~/.aws/credentials, or where AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE say)", none.Profile)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("AWS configuration: %s", httpclient.OneLine(err.Error()))
 	}

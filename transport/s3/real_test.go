@@ -119,7 +119,8 @@ func TestCredentials(t *testing.T) {
 			"unknown key", uri + "&profile=unknown", nil, transport.ErrUnauthorized,
 			[]string{`doesn't know the access key of profile "unknown"`},
 		},
-		{"unknown profile", uri + "&profile=nobody", nil, transport.ErrUnauthorized, []string{"nobody"}},
+		{"unknown profile", uri + "&profile=nobody", nil, transport.ErrUnauthorized, []string{`no profile "nobody"`}},
+		{"unknown profile of the environment", uri, env{"AWS_PROFILE": "nobody"}, transport.ErrUnauthorized, []string{`no profile "nobody"`}},
 		{"program that fails", uri + "&profile=broken", nil, transport.ErrUnauthorized, []string{`"broken" gives no credentials`}},
 		{"SSO session that is over", uri + "&profile=sso", nil, transport.ErrUnauthorized, []string{`"sso" gives no credentials`, "expired"}},
 		{
