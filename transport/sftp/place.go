@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/waybill-project/waybill/transport"
+	"github.com/waybill-project/waybill/transport/httpclient"
 	"github.com/waybill-project/waybill/transport/sftp/openssh"
 )
 
@@ -28,7 +29,8 @@ type place struct {
 // [transport.ErrPermanent] and show no password.
 func parse(uri string) (place, error) {
 	fail := func(format string, args ...any) (place, error) {
-		return place{}, transport.Errorf(transport.ErrPermanent, uri, format, args...)
+		shown := httpclient.OneLine(transport.Redact(uri))
+		return place{}, transport.Errorf(transport.ErrPermanent, shown, format, args...)
 	}
 	u, err := url.Parse(uri)
 	switch {

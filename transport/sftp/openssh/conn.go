@@ -97,7 +97,7 @@ func (s *session) handshakeFailure(c *Conn, err error) error {
 		return known
 	case errors.As(err, &nothing):
 		return s.fail(transport.ErrPermanent, "%w", err)
-	case strings.Contains(err.Error(), "disconnect, reason 2: Too many authentication failures"):
+	case strings.Contains(err.Error(), "disconnect, reason 2:") && strings.Contains(err.Error(), "Too many authentication failures"):
 		return s.fail(transport.ErrUnauthorized, "the server gave up after it was offered %s; name the right key with IdentityFile and IdentitiesOnly in ~/.ssh/config",
 			strings.Join(s.offered, ", "))
 	case strings.HasPrefix(preamble, "Exceeded MaxStartups"), strings.HasPrefix(preamble, "Not allowed at this time"):
@@ -113,6 +113,10 @@ func (s *session) handshakeFailure(c *Conn, err error) error {
 // complaint returns what the proxy command said.
 func (c *Conn) complaint() string {
 	if p, ok := c.wire.Conn.(*proxyConn); ok {
+		select {
+		case <-p.ended: // what it said is complete
+		case <-time.After(time.Second):
+		}
 		if text := httpclient.OneLine(p.errors.String()); text != "" {
 			return fmt.Sprintf("; ProxyCommand says: %s", text)
 		}

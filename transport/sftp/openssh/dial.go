@@ -96,7 +96,7 @@ func (d *Dialer) settings(ctx context.Context, t Target) (*settings, error) {
 		return nil, transport.Errorf(transport.ErrPermanent, "ssh://"+t.Host, "%w", err)
 	}
 	if err := CheckTarget(t); err != nil {
-		return fail(err)
+		return nil, transport.Errorf(transport.ErrPermanent, "ssh:", "%w", err) // the name is not fit to be shown
 	}
 	me, err := user.Current()
 	if err != nil {

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -24,7 +23,7 @@ type proxyConn struct {
 	command *exec.Cmd
 	errors  *head
 	once    sync.Once
-	ended   atomic.Bool
+	ended   chan struct{} // closed when it has
 }
 
 // startProxy runs the ProxyCommand of s. As OpenSSH does, the line is the
@@ -39,7 +38,7 @@ func startProxy(s *settings) (*Conn, error) {
 		return nil, s.fail(transport.ErrTemporary, "ProxyCommand: %w", err)
 	}
 	defer theirs.Close()
-	p := &proxyConn{Conn: ours, errors: &head{}, command: exec.Command("/bin/sh", "-c", "exec "+line)}
+	p := &proxyConn{Conn: ours, errors: &head{}, ended: make(chan struct{}), command: exec.Command("/bin/sh", "-c", "exec "+line)}
 	p.command.Stdin, p.command.Stdout, p.command.Stderr = theirs, theirs, p.errors
 	p.command.WaitDelay = time.Second // for what it left running
 	// A process group of its own: Close ends what the command started, too.
@@ -50,7 +49,7 @@ func startProxy(s *settings) (*Conn, error) {
 	}
 	go func() {
 		_ = p.command.Wait() // how it ended shows in what was read
-		p.ended.Store(true)
+		close(p.ended)
 	}()
 	return newConn(p, nil), nil
 }
@@ -58,7 +57,9 @@ func startProxy(s *settings) (*Conn, error) {
 // Close ends the command.
 func (p *proxyConn) Close() error {
 	p.once.Do(func() {
-		if !p.ended.Load() {
+		select {
+		case <-p.ended: // its number may be another's by now
+		default:
 			_ = syscall.Kill(-p.command.Process.Pid, syscall.SIGKILL) // it may be ending
 		}
 	})
