@@ -161,7 +161,7 @@ func compare(r io.Reader, b Blob, offset, length int64, buffer int) (int64, erro
 	for idle := 0; idle < 1000; {
 		n, err := r.Read(got)
 		if n < 0 || n > len(got) {
-			return done, fmt.Errorf("Read of %d bytes returned %d", len(got), n)
+			return done, fmt.Errorf("a Read of %d bytes returned %d", len(got), n)
 		}
 		if int64(n) > length-done {
 			return done, fmt.Errorf("more than the %d bytes asked for", length)

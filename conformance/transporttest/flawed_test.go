@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -149,6 +150,20 @@ func unminded(r *reference) opener {
 			return nil, err
 		}
 		return r.Open(context.Background(), route, desc, offset, length)
+	}
+}
+
+// oneAtATime doesn't open before what was opened is closed.
+func oneAtATime(r *reference) opener {
+	var busy sync.Mutex
+	return func(ctx context.Context, route transport.Route, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error) {
+		busy.Lock()
+		body, err := r.Open(ctx, route, desc, offset, length)
+		if err != nil {
+			busy.Unlock()
+			return nil, err
+		}
+		return &flawedReader{ReadCloser: body, close: func() error { busy.Unlock(); return body.Close() }}, nil
 	}
 }
 

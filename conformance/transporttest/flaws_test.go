@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -244,18 +245,7 @@ var flaws = []struct {
 		}
 	})},
 
-	{"one at a time", "Concurrent", "32_ranges_at_once", "hangs", opens(func(r *reference) opener {
-		var busy sync.Mutex
-		return func(ctx context.Context, route transport.Route, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error) {
-			busy.Lock()
-			body, err := r.Open(ctx, route, desc, offset, length)
-			if err != nil {
-				busy.Unlock()
-				return nil, err
-			}
-			return &flawedReader{ReadCloser: body, close: func() error { busy.Unlock(); return body.Close() }}, nil
-		}
-	})},
+	{"one at a time", "Concurrent", "32_ranges_at_once", "hangs", opens(oneAtATime)},
 	{"one position for all", "Concurrent", "32_ranges_at_once", "wrong byte", opens(func(r *reference) opener {
 		var last int64
 		var mu sync.Mutex
@@ -267,6 +257,27 @@ var flaws = []struct {
 		}
 	})},
 
+	{"cancelling one ends all", "Concurrent", "while_others_are_cancelled_and_closed", "others having been cancelled", opens(func(r *reference) opener {
+		var ended atomic.Bool
+		return func(ctx context.Context, route transport.Route, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error) {
+			body, err := r.Open(ctx, route, desc, offset, length)
+			if err != nil {
+				return nil, err
+			}
+			stop := context.AfterFunc(ctx, func() { ended.Store(true) })
+			return &flawedReader{
+				ReadCloser: body,
+				read: func(r io.Reader, p []byte) (int, error) {
+					if ended.Load() {
+						return 0, context.Canceled
+					}
+					return r.Read(p)
+				},
+				close: func() error { stop(); return body.Close() },
+			}, nil
+		}
+	})},
+	{"others wait for the reader", "Concurrent", "beside_one_that_is_not_read", "hangs", opens(oneAtATime)},
 	{"cut is complete", "Restart", "killed_in_the_middle_of_a_body/Read", "as if the blob were complete", reads(func(int64) reader {
 		return func(r io.Reader, p []byte) (int, error) {
 			n, err := r.Read(p)

@@ -2,7 +2,6 @@ package transporttest
 
 import (
 	"fmt"
-	"sync"
 	"testing"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -124,55 +123,4 @@ func (s *suite) checkBeyond(t *testing.T, p placed, desc ocispec.Descriptor, r s
 	if wrong := wrongError(err, p.route); wrong != nil {
 		t.Errorf("%d bytes at %d of %d: %v", r.length, r.offset, p.blob.Size, wrong)
 	}
-}
-
-// concurrent tests that many ranges can be open at once.
-func (s *suite) concurrent() {
-	const opens = 32
-	p := s.put(opens*128*kib + 5)
-	s.t.Run("32 ranges at once", func(t *testing.T) {
-		part := p.blob.Size / opens
-		if s.h.WholeOnly {
-			part = p.blob.Size
-		}
-		errs := make(chan error, opens)
-		// Nobody reads on before everybody has read something.
-		var begun sync.WaitGroup
-		begun.Add(opens)
-		for i := range int64(opens) {
-			r := span{offset: i * part % p.blob.Size, length: part}
-			if s.h.WholeOnly {
-				r.offset = 0
-			}
-			go func() { errs <- s.readTogether(t, p, r, &begun) }()
-		}
-		within(t, s.patience, "reading 32 ranges", func() {
-			for range opens {
-				if err := <-errs; err != nil {
-					t.Error(err)
-				}
-			}
-		})
-	})
-}
-
-// readTogether opens a range, reads its first byte, waits for the others to
-// have done so, and reads the rest.
-func (s *suite) readTogether(t *testing.T, p placed, r span, begun *sync.WaitGroup) error {
-	wait := sync.OnceFunc(func() { begun.Done(); begun.Wait() })
-	defer wait()
-	body, err := s.h.Transport.Open(t.Context(), p.route, p.desc, r.offset, r.length)
-	if err != nil {
-		return fmt.Errorf("Open of %d bytes at %d: %w", r.length, r.offset, err)
-	}
-	defer body.Close()
-	first := func(buf []byte) (int, error) {
-		n, err := body.Read(buf[:1])
-		wait()
-		return n, err
-	}
-	if err := expect(&firstRead{body, first}, p.blob, r.offset, r.length, 10_000); err != nil {
-		return fmt.Errorf("%d bytes at %d: %w", r.length, r.offset, err)
-	}
-	return nil
 }
