@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -27,11 +28,14 @@ import (
 	"github.com/waybill-project/waybill/transport/ipfs"
 )
 
+// faultFunc reports whether it answered.
+type faultFunc func(w http.ResponseWriter, r *http.Request) bool
+
 // place is a kubo and how it is asked.
 type place struct {
 	kubo *realserver.Kubo
 	// fault answers requests instead of kubo, where it isn't nil.
-	fault func(w http.ResponseWriter, r *http.Request) bool
+	fault atomic.Pointer[faultFunc]
 	// front stands before kubo and lets fault answer.
 	front string
 }
@@ -62,7 +66,7 @@ func startPlace(t testing.TB) *place {
 	proxy.Transport = &http.Transport{DisableKeepAlives: true}
 	proxy.ErrorHandler = func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) }
 	p.front = serve(t, func(w http.ResponseWriter, r *http.Request) {
-		if p.fault == nil || !p.fault(w, r) {
+		if fault := p.fault.Load(); fault == nil || !(*fault)(w, r) {
 			proxy.ServeHTTP(w, r)
 		}
 	})
@@ -110,9 +114,9 @@ func (p *place) answer(t testing.TB, status int, header ...string) {
 }
 
 // faulty makes the front answer by f until the test is over.
-func (p *place) faulty(t testing.TB, f func(w http.ResponseWriter, r *http.Request) bool) {
-	p.fault = f
-	t.Cleanup(func() { p.fault = nil })
+func (p *place) faulty(t testing.TB, f faultFunc) {
+	p.fault.Store(&f)
+	t.Cleanup(func() { p.fault.Store(nil) })
 }
 
 // harness returns what every kind of route shares. route returns the one to a

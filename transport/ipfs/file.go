@@ -216,6 +216,8 @@ func (r *reader) fetch(l *level) ([]byte, error) {
 		if block, err = it.block.block, it.block.err; err != nil {
 			return nil, err
 		}
+	}
+	if it.block != nil {
 		l.bytes -= it.size
 	}
 	r.lastCID, r.lastBlock = it.cid, block

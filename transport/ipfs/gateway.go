@@ -34,6 +34,9 @@ const (
 	// maxPause is the longest that a gateway that failed comes after all
 	// others.
 	maxPause = time.Minute
+	// maxRequests bounds the requests to one gateway that wait for an answer
+	// or read a block, of all readers together.
+	maxRequests = 16
 	// maxGateways bounds how many gateways' health is remembered.
 	maxGateways = 1000
 )
@@ -43,6 +46,7 @@ type gateway struct {
 	endpoint
 	floor netclass.Class // of the networks it may be in
 	near  bool           // on this machine
+	slots chan struct{}  // one for each request under way
 
 	mu       sync.Mutex
 	failures int // in a row
@@ -64,7 +68,7 @@ func (t *Transport) gateway(e endpoint, floor netclass.Class) *gateway {
 	if g := t.gateways[key]; g != nil {
 		return g
 	}
-	g := &gateway{endpoint: e, floor: floor}
+	g := &gateway{endpoint: e, floor: floor, slots: make(chan struct{}, maxRequests)}
 	if u, err := url.Parse(e.base); err == nil {
 		class, known := netclass.OfHost(u.Hostname())
 		g.near = known && class == netclass.Loopback
@@ -88,11 +92,11 @@ func (g *gateway) succeeded() {
 }
 
 // failed puts the gateway behind the others for a while, twice as long each
-// time.
-func (g *gateway) failed() {
+// time, or for as long as it asked.
+func (g *gateway) failed(asked time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	pause := min(time.Second<<min(g.failures, 10), maxPause)
+	pause := min(max(time.Second<<min(g.failures, 10), asked), maxPause)
 	g.failures++
 	g.until = time.Now().Add(pause)
 }

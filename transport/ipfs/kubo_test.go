@@ -132,6 +132,13 @@ func TestOneFile(t *testing.T) {
 			}
 		})
 	}
+	t.Run("no digest", func(t *testing.T) {
+		for _, uri := range []string{"ipfs://" + ids[small.Size], "ipfs+" + kubo.Gateway} {
+			if _, err := read(t, tr, uri, ocispec.Descriptor{Digest: "sha256", Size: small.Size}); !errors.Is(err, transport.ErrPermanent) {
+				t.Errorf("%s: %v", uri, err)
+			}
+		}
+	})
 	t.Run("too large for a digest", func(t *testing.T) {
 		_, err := read(t, tr, "ipfs+"+kubo.Gateway, large.Descriptor())
 		if !errors.Is(err, transport.ErrNotFound) || !strings.Contains(err.Error(), "above 2097152 a blob is several blocks") {
@@ -251,6 +258,26 @@ func TestGatewayDiesInTheMiddle(t *testing.T) {
 				t.Errorf("with both dead: %v", err)
 			}
 		})
+	}
+}
+
+// A gateway that doesn't answer is passed over when the caller comes back.
+func TestMuteGateway(t *testing.T) {
+	b, d, root := blobOf(t)
+	mute := serve(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	tr := newTransport(t, ipfs.Options{Gateways: []string{mute, serve(t, (&fakeGateway{d: d}).ServeHTTP)}})
+	ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+	defer cancel()
+	if _, err := tr.Open(ctx, transport.Route{URI: "ipfs://" + root.String()}, b.Descriptor(), 0, b.Size); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+	if got, err := read(t, tr, "ipfs://"+root.String(), b.Descriptor()); err != nil || !bytes.Equal(got, b.Bytes()) {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+	// And while there is another, it isn't waited for in vain.
+	tr = newTransport(t, ipfs.Options{Gateways: []string{mute, serve(t, (&fakeGateway{d: d}).ServeHTTP)}})
+	if got, err := read(t, tr, "ipfs://"+root.String(), b.Descriptor()); err != nil || !bytes.Equal(got, b.Bytes()) {
+		t.Errorf("%d bytes, %v", len(got), err)
 	}
 }
 

@@ -18,7 +18,7 @@ import (
 
 // patience is how long a gateway may take to answer while there are others to
 // ask. The last one's time is for the caller to limit.
-const patience = 10 * time.Second
+const patience = 5 * time.Second
 
 // errSilent ends a request to a gateway that ran out of it.
 var errSilent = fmt.Errorf("no answer in %v", patience)
@@ -190,6 +190,12 @@ func (s *session) ask(ctx context.Context, what string, request func(ctx context
 
 // askOne asks one gateway, with patience unless it is the last.
 func (s *session) askOne(ctx context.Context, g *gateway, last bool, request func(ctx context.Context, g *gateway, answered func()) error) error {
+	select {
+	case g.slots <- struct{}{}:
+		defer func() { <-g.slots }()
+	case <-ctx.Done():
+		return httpclient.ContextError(ctx)
+	}
 	limited, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	answered := func() {}
@@ -207,7 +213,7 @@ func (s *session) askOne(ctx context.Context, g *gateway, last bool, request fun
 		// Who lost patience was our caller. If it was with this gateway,
 		// another should be asked first when it comes back.
 		if time.Since(begin) > stalled {
-			g.failed()
+			g.failed(0)
 		}
 	case errors.Is(context.Cause(limited), errSilent):
 		err = transport.Errorf(transport.ErrTemporary, g.base, "%w", errSilent)
@@ -259,7 +265,10 @@ func (s *session) note(g *gateway, err error) {
 	if errors.Is(err, transport.ErrNotFound) {
 		return
 	}
-	g.failed()
+	var te *transport.Error
+	if errors.As(err, &te) {
+		g.failed(te.RetryAfter)
+	}
 	if errors.Is(err, errMismatch) {
 		s.mu.Lock()
 		defer s.mu.Unlock()

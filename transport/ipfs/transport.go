@@ -11,6 +11,7 @@ import (
 	"github.com/ipfs/go-cid"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/waybill-project/waybill/blobdigest"
 	"github.com/waybill-project/waybill/transport"
 	"github.com/waybill-project/waybill/transport/filetree"
 	"github.com/waybill-project/waybill/transport/httpclient"
@@ -160,6 +161,9 @@ func (t *Transport) blob(ctx context.Context, route transport.Route, desc ocispe
 	p, err := parsePlace(route.URI)
 	if err != nil {
 		return nil, err
+	}
+	if err := blobdigest.Validate(desc.Digest); err != nil {
+		return nil, transport.Errorf(transport.ErrPermanent, p.uri, "%w", err)
 	}
 	if p.gateway != nil {
 		c, err := t.cidOf(p, desc)
