@@ -145,6 +145,16 @@ func (s *SSHD) Stop() {
 	s.Process.Stop()
 }
 
+// Kill kills the processes of connections whose program has the given name.
+func (s *SSHD) Kill(program string) {
+	for _, pid := range descendants(s.PID()) {
+		name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+		if err == nil && strings.TrimSpace(string(name)) == program {
+			_ = syscall.Kill(pid, syscall.SIGKILL) // it may be gone already
+		}
+	}
+}
+
 // Pause halts the server and its connections, which stay open.
 func (s *SSHD) Pause() { s.Process.signalAll(syscall.SIGSTOP) }
 

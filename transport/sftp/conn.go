@@ -15,14 +15,21 @@ import (
 	"github.com/waybill-project/waybill/transport/sftp/openssh"
 )
 
-const (
+// times are how long a connection lasts.
+type times struct {
 	// quiet is how long a server may be silent until it is asked for a sign
 	// of life, and then again until the connection is dropped.
-	quiet = 15 * time.Second
+	quiet time.Duration
 	// drain is how long a connection that nobody uses any more may take to
 	// answer what was requested on it.
-	drain = 10 * time.Second
+	drain time.Duration
+	// idle is how long a connection is kept for the next use.
+	idle time.Duration
+}
 
+var usual = times{quiet: 15 * time.Second, drain: 10 * time.Second, idle: time.Minute}
+
+const (
 	// smallChunk is what every server sends in answer to one request, in bytes
 	// (draft-ietf-secsh-filexfer-02 §3); largeChunk is what OpenSSH's from
 	// version 8.5 on do, which have the extension limits@openssh.com.
@@ -37,7 +44,7 @@ type conn struct {
 	ssh    *openssh.Conn
 	sftp   *pkgsftp.Client
 	chunk  int
-	pool   *pool
+	times  times
 	// lost is closed when the connection has ended.
 	lost chan struct{}
 
@@ -49,14 +56,14 @@ type conn struct {
 }
 
 // dial connects to a server and starts its SFTP subsystem.
-func dial(ctx context.Context, dialer *openssh.Dialer, target openssh.Target) (*conn, error) {
+func dial(ctx context.Context, dialer *openssh.Dialer, target openssh.Target, lasts times) (*conn, error) {
 	sc, err := dialer.Dial(ctx, target)
 	if err != nil {
 		return nil, err
 	}
-	c := &conn{target: target, ssh: sc, chunk: smallChunk, lost: make(chan struct{})}
+	c := &conn{target: target, ssh: sc, chunk: smallChunk, times: lasts, lost: make(chan struct{})}
 	ended := context.AfterFunc(ctx, sc.Close)
-	timer := time.AfterFunc(2*quiet, sc.Close)
+	timer := time.AfterFunc(2*lasts.quiet, sc.Close)
 	defer timer.Stop()
 	err = c.start()
 	if !ended() {
@@ -112,7 +119,7 @@ func (c *conn) start() error {
 
 // keepAlive drops the connection when the server doesn't answer.
 func (c *conn) keepAlive() {
-	ticker := time.NewTicker(quiet)
+	ticker := time.NewTicker(c.times.quiet)
 	defer ticker.Stop()
 	for {
 		select {
@@ -120,10 +127,10 @@ func (c *conn) keepAlive() {
 			return
 		case <-ticker.C:
 		}
-		if time.Since(c.ssh.LastHeard()) < quiet {
+		if time.Since(c.ssh.LastHeard()) < c.times.quiet {
 			continue
 		}
-		timer := time.AfterFunc(quiet, c.ssh.Close)
+		timer := time.AfterFunc(c.times.quiet, c.ssh.Close)
 		// OpenSSH's name for it; any answer will do.
 		_, _, err := c.ssh.Client.SendRequest("keepalive@openssh.com", true, nil)
 		timer.Stop()

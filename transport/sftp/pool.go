@@ -15,8 +15,6 @@ const (
 	// than one, four a little faster than two; sshd lets ten log in at once
 	// (sshd_config(5), MaxStartups).
 	maxConns = 4
-	// idle is how long a connection is kept for the next use.
-	idle = time.Minute
 	// regrow is how long no further connection to a host is tried after one
 	// was refused while others work.
 	regrow = 30 * time.Second
@@ -129,7 +127,6 @@ func (p *pool) grow(ctx context.Context, t openssh.Target, h *host) (*conn, erro
 		c.ssh.Close()
 		return nil, transport.Errorf(transport.ErrPermanent, "ssh://"+t.Host, "the transport is closed")
 	}
-	c.pool = p
 	c.hold()
 	h.conns = append(h.conns, c)
 	go func() {
@@ -222,9 +219,9 @@ func (c *conn) change(users, pending int) {
 	if c.users > c.pending {
 		return
 	}
-	wait := idle
+	wait := c.times.idle
 	if c.pending > 0 {
-		wait = drain
+		wait = c.times.drain
 	}
 	c.cut = time.AfterFunc(wait, c.closeUnused)
 }

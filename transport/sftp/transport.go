@@ -27,10 +27,12 @@ var (
 )
 
 // New returns a transport that connects as o says. Close it after use.
-func New(o openssh.Options) *Transport {
+func New(o openssh.Options) *Transport { return newTransport(o, usual) }
+
+func newTransport(o openssh.Options, lasts times) *Transport {
 	dialer := openssh.New(o)
 	t := &Transport{pool: newPool(func(ctx context.Context, target openssh.Target) (*conn, error) {
-		return dial(ctx, dialer, target)
+		return dial(ctx, dialer, target, lasts)
 	})}
 	t.Tree = filetree.New(t)
 	return t
