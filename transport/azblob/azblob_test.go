@@ -13,6 +13,7 @@ import (
 
 	"github.com/waybill-project/waybill/transport"
 	"github.com/waybill-project/waybill/transport/azblob"
+	"github.com/waybill-project/waybill/transport/httpclient"
 )
 
 func TestCheck(t *testing.T) {
@@ -291,4 +292,22 @@ func TestCredentialsThatCannotBeUsed(t *testing.T) {
 	if want := "/container/blobs/sha256/"; len(s.asked) != 1 || !strings.HasPrefix(s.asked[0].URL.Path, want) {
 		t.Errorf("the store was asked %d times", len(s.asked))
 	}
+}
+
+func ExampleTransport_Open() {
+	store := httptest.NewServer(http.HandlerFunc(hello))
+	defer store.Close()
+
+	tr := azblob.New(azblob.Options{HTTP: httpclient.New(httpclient.Options{})})
+	defer tr.Close()
+	route := transport.Route{URI: "azblob://account1/container/images/app?anonymous=true&endpoint=" + store.URL}
+	body, err := tr.Open(context.Background(), route, blob, 1, 3)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer body.Close()
+	b, err := io.ReadAll(body)
+	fmt.Printf("%s %v\n", b, err)
+	// Output: ell <nil>
 }

@@ -98,7 +98,7 @@ func fileToken(ctx context.Context, path string, content []byte) (objectstore.To
 	}
 	// The library's requests have no other bound, and its errors don't tell a
 	// network that failed from credentials that did.
-	network := &watched{}
+	network := newWatched()
 	ctx = context.WithValue(ctx, oauth2.HTTPClient, &http.Client{Timeout: objectstore.TokenTimeout, Transport: network})
 	credentials, err := google.CredentialsFromJSONWithType(ctx, content, kind.Type, scope)
 	if err != nil {
@@ -111,12 +111,20 @@ func fileToken(ctx context.Context, path string, content []byte) (objectstore.To
 	return objectstore.Token{Value: token.AccessToken, Expires: token.Expiry}, nil
 }
 
-// watched is the default [http.RoundTripper], which remembers that it failed.
-type watched struct{ failed atomic.Bool }
+// watched is an [http.RoundTripper] that remembers that it failed. It keeps no
+// connections: there is a request or two an hour.
+type watched struct {
+	*http.Transport
+	failed atomic.Bool
+}
+
+func newWatched() *watched {
+	return &watched{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true}}
+}
 
 // RoundTrip implements [http.RoundTripper].
 func (w *watched) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := http.DefaultTransport.RoundTrip(r)
+	resp, err := w.Transport.RoundTrip(r)
 	if err != nil || resp.StatusCode >= 500 {
 		w.failed.Store(true)
 	}

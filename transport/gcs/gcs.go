@@ -3,6 +3,7 @@ package gcs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -62,10 +63,7 @@ func New(o Options) *Transport {
 		f.token = objectstore.NewTokens(defaultCredentials{getenv: o.Getenv}.token).Get
 	}
 	if f.endpoint == "" {
-		f.endpoint = emulator(o.Getenv)
-	}
-	if f.endpoint == "" {
-		f.endpoint = endpoint
+		f.endpoint, f.unusable = defaultEndpoint(o.Getenv(emulatorVariable))
 	}
 	return &Transport{Tree: filetree.New(f), files: f}
 }
@@ -82,19 +80,27 @@ func (t *Transport) Close() error {
 	return nil
 }
 
-// emulator returns the URL of the emulator that the environment names, or "".
-func emulator(getenv func(string) string) string {
-	host := getenv(emulatorVariable)
-	if host != "" && !strings.Contains(host, "://") {
-		host = "http://" + host
+// defaultEndpoint returns the URL of the emulator, HOST:PORT or a URL, or
+// Google's where there is none.
+func defaultEndpoint(emulator string) (string, error) {
+	if emulator == "" {
+		return endpoint, nil
 	}
-	return strings.TrimRight(host, "/")
+	if !strings.Contains(emulator, "://") {
+		emulator = "http://" + emulator
+	}
+	e, err := objectstore.Endpoint(emulator)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", emulatorVariable, err)
+	}
+	return e, nil
 }
 
 // files implements [filetree.Files].
 type files struct {
 	client   *httpclient.Client
-	endpoint string
+	endpoint string // of URIs that name none
+	unusable error  // why there is no endpoint, or nil
 	trusted  string // a further endpoint that tokens are sent to
 	token    func(context.Context) (string, error)
 }
@@ -174,6 +180,9 @@ func (f files) request(ctx context.Context, uri, name string) (request, error) {
 	}
 	base := p.endpoint
 	if base == "" {
+		if f.unusable != nil {
+			return request{}, transport.Errorf(transport.ErrPermanent, objectstore.Shown(uri), "%w", f.unusable)
+		}
 		base = f.endpoint
 	}
 	r := request{url: objectstore.URL(base, p.bucket, objectstore.Key(p.prefix, name))}

@@ -20,6 +20,7 @@ import (
 	"github.com/waybill-project/waybill/test/testimage"
 	"github.com/waybill-project/waybill/transport"
 	"github.com/waybill-project/waybill/transport/gcs"
+	"github.com/waybill-project/waybill/transport/httpclient"
 )
 
 func TestCheck(t *testing.T) {
@@ -120,6 +121,14 @@ func TestNamesOfALayout(t *testing.T) {
 	_, err = tr.Resolve(t.Context(), name.Name{Kind: name.Place, Path: place + "/none"})
 	if !errors.Is(err, transport.ErrNotFound) || !strings.Contains(err.Error(), "no OCI layout there") {
 		t.Errorf("Resolve where there is none: %v", err)
+	}
+}
+
+func TestEmulatorThatIsNone(t *testing.T) {
+	tr := newTransport(t, gcs.Options{Getenv: environment(map[string]string{"STORAGE_EMULATOR_HOST": "http://ann:hunter2@h"})})
+	_, err := tr.Open(t.Context(), transport.Route{URI: "gs://bucket/p"}, blob, 0, 5)
+	if want := "gs://bucket/p: STORAGE_EMULATOR_HOST: holds user information"; !errors.Is(err, transport.ErrPermanent) || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
 	}
 }
 
@@ -313,4 +322,22 @@ func TestCredentialsThatCannotBeHad(t *testing.T) {
 	if len(s.asked) != 0 {
 		t.Errorf("the store was asked %d times", len(s.asked))
 	}
+}
+
+func ExampleTransport_Open() {
+	store := httptest.NewServer(http.HandlerFunc(hello))
+	defer store.Close()
+
+	tr := gcs.New(gcs.Options{HTTP: httpclient.New(httpclient.Options{})})
+	defer tr.Close()
+	route := transport.Route{URI: "gs://bucket/images/app?anonymous=true&endpoint=" + store.URL}
+	body, err := tr.Open(context.Background(), route, blob, 1, 3)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer body.Close()
+	b, err := io.ReadAll(body)
+	fmt.Printf("%s %v\n", b, err)
+	// Output: ell <nil>
 }
