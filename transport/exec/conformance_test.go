@@ -148,7 +148,7 @@ func (d *demo) put(t testing.TB, b transporttest.Blob) transport.Route {
 		t.Fatal(err)
 	}
 	b.WriteFile(t, file)
-	return transport.Route{URI: "demo:" + d.root + "/a%20dir"}
+	return transport.Route{URI: "demo://" + d.root + "/a%20dir"}
 }
 
 // signal sends s to all processes of the program that run.

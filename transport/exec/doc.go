@@ -6,7 +6,7 @@
 //
 //	t := exec.New("demo", exec.Options{})
 //	defer t.Close()
-//	body, err := t.Open(ctx, transport.Route{URI: "demo:/srv/images"}, desc, 0, desc.Size)
+//	body, err := t.Open(ctx, transport.Route{URI: "demo:///srv/images"}, desc, 0, desc.Size)
 //
 // A process answers one request at a time, and many one after the other. As
 // many run as there are ranges open, up to a limit; those with nothing to do

@@ -122,7 +122,7 @@ func (t *Transport) Check(uri string) error {
 	}
 	scheme, _, ok := strings.Cut(uri, ":")
 	switch {
-	case !ok || scheme != t.scheme || !schemeGrammar.MatchString(scheme):
+	case !ok || !strings.EqualFold(scheme, t.scheme) || !schemeGrammar.MatchString(t.scheme):
 		return fail(t.scheme+":…", "not a URI of scheme %q", t.scheme)
 	case len(uri) > maxURI:
 		return fail(t.scheme+":…", "the URI is longer than the limit of %d bytes", maxURI)

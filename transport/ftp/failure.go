@@ -2,7 +2,6 @@ package ftp
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -114,6 +113,9 @@ func failure(ctx context.Context, place, what string, s server, err error) error
 	if errors.As(err, &refused) {
 		advice = refused.advice(s)
 	}
+	if untrusted(err) {
+		advice = "; add its authority to this system's, or name a file with it in SSL_CERT_FILE"
+	}
 	if what != "" {
 		what += ": "
 	}
@@ -123,17 +125,13 @@ func failure(ctx context.Context, place, what string, s server, err error) error
 // failureKind returns the kind of an error.
 func failureKind(err error) error {
 	var (
-		refused     *refusal
-		noPassword  *noPasswordError
-		noRestart   *noRestartError
-		malformed   *malformedError
-		invalid     *invalidError
-		policy      *netclass.RefusedError
-		certificate *tls.CertificateVerificationError
-		authority   x509.UnknownAuthorityError
-		hostname    x509.HostnameError
-		tlsFailure  *handshakeError
-		dns         *net.DNSError
+		refused    *refusal
+		noPassword *noPasswordError
+		noRestart  *noRestartError
+		malformed  *malformedError
+		invalid    *invalidError
+		policy     *netclass.RefusedError
+		tlsFailure *handshakeError
 	)
 	switch {
 	case errors.As(err, &refused):
@@ -144,15 +142,19 @@ func failureKind(err error) error {
 		return transport.ErrRangeUnsupported
 	case errors.As(err, &policy):
 		return transport.ErrRefused
-	case errors.As(err, &invalid), errors.As(err, &malformed),
-		errors.As(err, &certificate), errors.As(err, &authority), errors.As(err, &hostname):
+	case errors.As(err, &invalid), errors.As(err, &malformed):
 		return transport.ErrPermanent
 	case errors.As(err, &tlsFailure) && !hungUp(err):
 		return transport.ErrPermanent
-	case errors.As(err, &dns) && dns.IsNotFound:
-		return transport.ErrTemporary // as for every transport: resolvers come and go
 	}
 	return transport.ErrTemporary
+}
+
+// untrusted reports whether err is a certificate of an authority nobody here
+// knows.
+func untrusted(err error) bool {
+	var authority x509.UnknownAuthorityError
+	return errors.As(err, &authority)
 }
 
 // hungUp reports whether err is a connection that ended, or went mute, without
