@@ -136,16 +136,16 @@ func included(pattern, home, relativeTo string) ([]string, error) {
 	case strings.HasPrefix(pattern, "~/"):
 		pattern = filepath.Join(home, pattern[2:])
 	case strings.HasPrefix(pattern, "~"):
-		return nil, errors.New("Include of another user's file (~USER)")
+		return nil, errors.New("include of another user's file (~USER)")
 	case !filepath.IsAbs(pattern):
 		pattern = filepath.Join(relativeTo, pattern)
 	}
 	files, err := filepath.Glob(pattern)
 	if err != nil {
-		return nil, fmt.Errorf("Include %s: %w", pattern, err)
+		return nil, fmt.Errorf("include %s: %w", pattern, err)
 	}
 	if len(files) > maxIncludes {
-		return nil, fmt.Errorf("Include %s: more than %d files", pattern, maxIncludes)
+		return nil, fmt.Errorf("include %s: more than %d files", pattern, maxIncludes)
 	}
 	return files, nil
 }

@@ -157,7 +157,7 @@ func (e *evaluation) match(args []string, matters bool) (bool, error) {
 		default:
 			if !assigned {
 				if len(args) == 0 {
-					return false, fmt.Errorf("Match %s has no argument", criterion)
+					return false, fmt.Errorf("match %s has no argument", criterion)
 				}
 				value, args = args[0], args[1:]
 			}
@@ -201,7 +201,7 @@ func (e *evaluation) criterion(criterion, value string, matters bool) (bool, err
 		}
 		return e.exec(value)
 	}
-	return false, fmt.Errorf("Match criterion %q is not known here", criterion)
+	return false, fmt.Errorf("match criterion %q is not known here", criterion)
 }
 
 // exec runs the command of a Match exec, which is true if that succeeds.
@@ -212,12 +212,12 @@ func (e *evaluation) exec(command string) (bool, error) {
 	}
 	line, err := s.shellLine(command)
 	if err != nil {
-		return false, fmt.Errorf("Match exec: %w", err)
+		return false, fmt.Errorf("match exec: %w", err)
 	}
 	err = exec.CommandContext(e.ctx, "/bin/sh", "-c", line).Run()
 	var failed *exec.ExitError
 	if err != nil && !errors.As(err, &failed) {
-		return false, fmt.Errorf("Match exec: %w", err)
+		return false, fmt.Errorf("match exec: %w", err)
 	}
 	if e.ctx.Err() != nil {
 		return false, e.ctx.Err()

@@ -28,7 +28,6 @@ type session struct {
 
 	ids     []identity
 	ready   bool // ids were collected
-	current string
 	offered []string
 	// attempts counts what was tried with each interactive method.
 	attempts map[string]int

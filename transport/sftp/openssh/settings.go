@@ -84,7 +84,7 @@ func (e *evaluation) settings() (*settings, error) {
 	if name := e.value("hostname"); name != "" {
 		host, err := expand(name, map[byte]string{'h': e.alias, 'n': e.alias})
 		if err != nil {
-			return nil, fmt.Errorf("HostName: %w", err)
+			return nil, fmt.Errorf("hostname: %w", err)
 		}
 		s.host = strings.ToLower(host)
 	}

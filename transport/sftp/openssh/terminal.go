@@ -20,6 +20,9 @@ var ErrNoTerminal = errors.New("no terminal to ask on")
 // AskOnTerminal is the [AskFunc] that asks on the terminal of this process,
 // /dev/tty, wherever its input and output go, without showing what is typed.
 func AskOnTerminal(ctx context.Context, prompt string) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
 	if err != nil {
 		return nil, ErrNoTerminal
