@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"strings"
 	"sync"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -86,18 +87,34 @@ func (t *Transport) Size(ctx context.Context, route transport.Route, desc ocispe
 
 // Check implements [transport.Checker].
 func (t *Transport) Check(uri string) error {
+	_, err := parse(uri)
+	return err
+}
+
+// parse returns the name of the archive that a route's URI is.
+func parse(uri string) (name.Name, error) {
+	// What is no name of an archive isn't parsed as any other: the error would
+	// quote it, and with it what may be a password.
+	scheme, _, _ := strings.Cut(uri, ":")
+	if scheme != SchemeOCI && scheme != SchemeDocker {
+		return name.Name{}, notArchive(uri)
+	}
 	n, err := name.Parse(uri)
 	if err != nil {
-		return transport.Errorf(transport.ErrPermanent, uri, "%w", err)
+		return name.Name{}, transport.Errorf(transport.ErrPermanent, uri, "%w", err)
 	}
-	return checkKind(n, uri)
+	return n, nil
+}
+
+func notArchive(uri string) error {
+	return transport.Errorf(transport.ErrPermanent, uri, "not the name of an archive; write oci-archive:FILE or docker-archive:FILE")
 }
 
 // find returns the blob; closing it closes the archive.
 func (t *Transport) find(ctx context.Context, route transport.Route, desc ocispec.Descriptor) (local.Blob, error) {
-	n, err := name.Parse(route.URI)
+	n, err := parse(route.URI)
 	if err != nil {
-		return local.Blob{}, transport.Errorf(transport.ErrPermanent, route.URI, "%w", err)
+		return local.Blob{}, err
 	}
 	h, err := t.open(ctx, n, route.URI)
 	if err != nil {
@@ -199,18 +216,10 @@ func (s *slot) close() error {
 	return a.unpacked.Close()
 }
 
-// checkKind makes sure that n is the name of an archive.
-func checkKind(n name.Name, uri string) error {
-	if n.Kind != name.OCIArchive && n.Kind != name.DockerArchive {
-		return transport.Errorf(transport.ErrPermanent, uri, "not the name of an archive; write oci-archive:FILE or docker-archive:FILE")
-	}
-	return nil
-}
-
 // open opens the archive n names and sees to it that it is indexed.
 func (t *Transport) open(ctx context.Context, n name.Name, uri string) (*handle, error) {
-	if err := checkKind(n, uri); err != nil {
-		return nil, err
+	if n.Kind != name.OCIArchive && n.Kind != name.DockerArchive {
+		return nil, notArchive(uri)
 	}
 	f, err := local.OpenPath(uri, n.Path)
 	if err != nil {

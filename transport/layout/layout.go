@@ -71,10 +71,12 @@ func (Transport) Check(uri string) error {
 
 // directory returns the DIR of oci:DIR.
 func directory(uri string) (string, error) {
-	n, err := name.Parse(uri)
-	if err == nil && n.Kind != name.Layout {
-		err = errors.New("not oci:DIR")
+	// What is no name of a layout isn't parsed as any other: the error would
+	// quote it, and with it what may be a password.
+	if !strings.HasPrefix(uri, Scheme+":") {
+		return "", transport.Errorf(transport.ErrPermanent, uri, "not oci:DIR")
 	}
+	n, err := name.Parse(uri)
 	if err != nil {
 		return "", transport.Errorf(transport.ErrPermanent, uri, "%w", err)
 	}
