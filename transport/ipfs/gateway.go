@@ -203,10 +203,14 @@ func readAll(resp *httpclient.Response, limit int64) ([]byte, error) {
 }
 
 // known returns the gateways there are without asking anybody.
-func (t *Transport) known() []*gateway {
+func (t *Transport) known() ([]*gateway, error) {
 	var all []*gateway
 	if !t.options.NoLocal {
-		if e := localGateway(); e != nil {
+		e, err := localGateway()
+		if err != nil {
+			return nil, err
+		}
+		if e != nil {
 			all = append(all, t.gateway(*e, netclass.Loopback))
 		}
 	}
@@ -216,5 +220,5 @@ func (t *Transport) known() []*gateway {
 			all = append(all, g)
 		}
 	}
-	return all
+	return all, nil
 }

@@ -2,6 +2,7 @@ package ipfs
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -17,28 +18,33 @@ const (
 
 // localGateway returns the gateway of the kubo on this machine, or nil if there
 // is no sign of one. $IPFS_GATEWAY and the file gateway (which kubo writes
-// when it starts) are what curl, ffmpeg and others go by.
-func localGateway() *endpoint {
+// when it starts) are what curl, ffmpeg and others go by. A variable that
+// names no gateway is an error: somebody meant one.
+func localGateway() (*endpoint, error) {
 	if u := os.Getenv("IPFS_GATEWAY"); u != "" {
-		return endpointOrNil(u)
+		e, err := parseEndpoint(u)
+		if err != nil {
+			return nil, fmt.Errorf("$IPFS_GATEWAY: %w", err)
+		}
+		return e, nil
 	}
 	repo := os.Getenv("IPFS_PATH")
 	if repo == "" {
 		home, err := os.UserHomeDir()
 		if err != nil {
-			return nil
+			return nil, nil // a machine without homes has no kubo in one
 		}
 		repo = filepath.Join(home, ".ipfs")
 	}
 	if e := endpointOrNil(firstLine(filepath.Join(repo, "gateway"))); e != nil {
-		return e
+		return e, nil
 	}
 	// The file api is there while kubo runs. It says where the RPC is, which
 	// nobody but its owner should use; where the gateway is, says the config.
 	if firstLine(filepath.Join(repo, "api")) == "" {
-		return nil
+		return nil, nil
 	}
-	return configuredGateway(filepath.Join(repo, "config"))
+	return configuredGateway(filepath.Join(repo, "config")), nil
 }
 
 // configuredGateway returns the first gateway in a configuration of kubo.

@@ -41,7 +41,11 @@ type session struct {
 
 // session returns a session for an ipfs: or ipns: place, its name resolved.
 func (t *Transport) session(ctx context.Context, p *place) (*session, error) {
-	s := &session{t: t, uri: p.uri, root: p.root, path: p.path, gateways: t.known(), liars: map[*gateway]error{}}
+	gateways, err := t.known()
+	if err != nil {
+		return nil, transport.Errorf(transport.ErrPermanent, p.uri, "%w", err)
+	}
+	s := &session{t: t, uri: p.uri, root: p.root, path: p.path, gateways: gateways, liars: map[*gateway]error{}}
 	if p.name == "" {
 		return s, nil
 	}
