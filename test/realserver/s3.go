@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -135,12 +136,15 @@ func (s *S3) put(ctx context.Context, path string, content []byte) error {
 // Presign returns a URL that reads an object without credentials, for an hour:
 // for tools that know nothing of S3.
 func (s *S3) Presign(ctx context.Context, bucket, key string) (string, error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+(&url.URL{Path: "/" + bucket + "/" + key}).EscapedPath()+"?X-Amz-Expires=3600", nil)
+	// S3 wants everything escaped but slashes, and that not again when signed.
+	path := strings.NewReplacer("+", "%20", "%2F", "/").Replace(url.QueryEscape("/" + bucket + "/" + key))
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+path+"?X-Amz-Expires=3600", nil)
 	if err != nil {
 		return "", fmt.Errorf("URL to presign: %w", err)
 	}
 	keys := aws.Credentials{AccessKeyID: s.AccessKey, SecretAccessKey: s.SecretKey}
-	signed, _, err := v4.NewSigner().PresignHTTP(ctx, keys, r, "UNSIGNED-PAYLOAD", "s3", s.Region, time.Now())
+	signer := v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true })
+	signed, _, err := signer.PresignHTTP(ctx, keys, r, "UNSIGNED-PAYLOAD", "s3", s.Region, time.Now())
 	if err != nil {
 		return "", fmt.Errorf("presign: %w", err)
 	}

@@ -209,27 +209,52 @@ func (a *account) defaultProfile() string {
 // accounts loads each profile once.
 type accounts struct {
 	mu     sync.Mutex
-	loaded map[string]*account
+	loaded map[string]*loading
 }
 
-// get returns the account of a profile.
+// loading is an account that is there when done is closed. Reading files is
+// quick, but a name in them may be looked up in the DNS.
+type loading struct {
+	done    chan struct{}
+	account *account
+	err     error
+}
+
+// get returns the account of a profile. What went wrong is tried again the next
+// time.
 func (s *accounts) get(ctx context.Context, profile string) (*account, error) {
 	s.mu.Lock()
+	l := s.loaded[profile]
+	if l == nil {
+		l = &loading{done: make(chan struct{})}
+		if s.loaded == nil {
+			s.loaded = map[string]*loading{}
+		}
+		if len(s.loaded) < maxKnown {
+			s.loaded[profile] = l
+		}
+		go s.load(context.WithoutCancel(ctx), profile, l)
+	}
+	s.mu.Unlock()
+	select {
+	case <-l.done:
+		return l.account, l.err
+	case <-ctx.Done():
+		return nil, httpclient.ContextError(ctx)
+	}
+}
+
+// load loads for get.
+func (s *accounts) load(ctx context.Context, profile string, l *loading) {
+	defer close(l.done)
+	if l.account, l.err = loadAccount(ctx, profile); l.err == nil {
+		return
+	}
+	s.mu.Lock()
 	defer s.mu.Unlock()
-	if a := s.loaded[profile]; a != nil {
-		return a, nil
+	if s.loaded[profile] == l {
+		delete(s.loaded, profile)
 	}
-	a, err := loadAccount(ctx, profile)
-	if err != nil {
-		return nil, err
-	}
-	if s.loaded == nil {
-		s.loaded = map[string]*account{}
-	}
-	if len(s.loaded) < maxKnown {
-		s.loaded[profile] = a
-	}
-	return a, nil
 }
 
 // forget makes the next get read a's files anew: somebody may have renewed
@@ -237,7 +262,15 @@ func (s *accounts) get(ctx context.Context, profile string) (*account, error) {
 func (s *accounts) forget(a *account) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.loaded[a.profile] == a {
-		delete(s.loaded, a.profile)
+	l := s.loaded[a.profile]
+	if l == nil {
+		return
+	}
+	select {
+	case <-l.done:
+		if l.account == a {
+			delete(s.loaded, a.profile)
+		}
+	default: // somebody is reading them
 	}
 }

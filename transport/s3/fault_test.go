@@ -1,6 +1,7 @@
 package s3_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -353,5 +354,35 @@ func TestContainerCredentials(t *testing.T) {
 	})
 	if err := read(t.Context(), newTransport(t), route.URI); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestCancelledWhileCredentialsAreAwaited(t *testing.T) {
+	mute := make(chan struct{})
+	asked := make(chan struct{}, 10)
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		asked <- struct{}{}
+		<-mute
+	}))
+	defer server.Close()
+	defer close(mute)
+	for _, tt := range []struct{ name, variable, uri string }{
+		{"container", "AWS_CONTAINER_CREDENTIALS_FULL_URI", "?endpoint=http://127.0.0.1:1"},
+		{"machine", "AWS_EC2_METADATA_SERVICE_ENDPOINT", "?endpoint=http://s3.amazonaws.com"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			isolate(t)
+			t.Setenv("AWS_EC2_METADATA_DISABLED", "")
+			t.Setenv(tt.variable, server.URL)
+			c := newCloud(t, func(w http.ResponseWriter, _ *http.Request) { refuse(w, 403, "AccessDenied", "") })
+			ctx, cancel := context.WithCancel(t.Context())
+			go func() {
+				<-asked
+				cancel()
+			}()
+			if err := read(ctx, c.transport, "s3://"+bucket+tt.uri); !errors.Is(err, context.Canceled) {
+				t.Errorf("error %v, want that it was cancelled", err)
+			}
+		})
 	}
 }

@@ -68,7 +68,10 @@ func (t *Transport) newRequest(ctx context.Context, uri, name string, size int64
 		return nil, transport.Errorf(transport.ErrPermanent, p.shownURI(""), "%w", err)
 	}
 	a, err := t.accounts.get(ctx, p.profile)
-	if err != nil {
+	switch {
+	case ctx.Err() != nil:
+		return nil, httpclient.ContextError(ctx)
+	case err != nil:
 		return nil, transport.Errorf(transport.ErrUnauthorized, p.shownURI(key), "%w", err)
 	}
 	r := &request{t: t, place: p, key: key, size: size, account: a, explicit: p.endpoint, fixed: map[string]bool{}}
@@ -99,7 +102,11 @@ func (r *request) do(ctx context.Context, try func(httprange.Request) error) err
 		if refusal == nil {
 			return err
 		}
-		if !r.learn(ctx, refusal) {
+		learnt := r.learn(ctx, refusal)
+		switch {
+		case ctx.Err() != nil:
+			return httpclient.ContextError(ctx)
+		case !learnt:
 			return r.explain(refusal, err)
 		}
 		r.t.remember(r.site, r.learnt)
