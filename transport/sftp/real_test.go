@@ -274,6 +274,19 @@ func parseName(t testing.TB, text string) name.Name {
 	return n
 }
 
+// The restrictions that docs/transport-ssh.md has for a key leave what is needed.
+func TestRestrictedKey(t *testing.T) {
+	u, tree := newUser(t), t.TempDir()
+	server := startSSHD(t, realserver.SSHDOptions{AuthorizedKeys: []string{`restrict,command="internal-sftp -R" ` + u.public}})
+	u.knows(t, server)
+	b := transporttest.NewBlob(1, 1000)
+	putBlob(t, tree, b)
+	size, err := u.transport(t, nil).Size(t.Context(), transport.Route{URI: uri(server.Host, tree)}, b.Descriptor())
+	if err != nil || size != b.Size {
+		t.Errorf("%d, %v", size, err)
+	}
+}
+
 // A subsystem that isn't SFTP, or ends.
 func TestNotSFTP(t *testing.T) {
 	for subsystem, text := range map[string]string{

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"os/user"
 	"path/filepath"
 	"strconv"
@@ -24,7 +25,8 @@ type Options struct {
 	// AskPassphrase asks for passphrases and passwords; nil is
 	// [AskOnTerminal].
 	AskPassphrase AskFunc
-	// Home is the home directory, which holds .ssh; "" is the user's.
+	// Home is the home directory, which holds .ssh; "" is the user's, $HOME.
+	// (OpenSSH looks that up by the user's number, whatever $HOME says.)
 	Home string
 	// SystemConfig is the configuration of the machine; "" is
 	// /etc/ssh/ssh_config.
@@ -104,7 +106,9 @@ func (d *Dialer) settings(ctx context.Context, t Target) (*settings, error) {
 	}
 	e := &evaluation{ctx: ctx, home: d.options.Home, localUser: me.Username, alias: t.Host, user: t.User, values: map[string][]string{}}
 	if e.home == "" {
-		e.home = me.HomeDir
+		if e.home, err = os.UserHomeDir(); err != nil {
+			return fail(err)
+		}
 	}
 	if t.Port != 0 {
 		e.values["port"] = []string{strconv.Itoa(t.Port)}
