@@ -9,8 +9,11 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // VsftpdOptions says how vsftpd is to serve.
@@ -40,7 +43,7 @@ type Vsftpd struct {
 	// Host is its HOST:PORT.
 	Host string
 
-	log string
+	log, config string
 }
 
 // StartVsftpd starts a vsftpd serving the files below root; its configuration
@@ -74,6 +77,7 @@ func StartVsftpd(ctx context.Context, dir, root string, o VsftpdOptions) (*Vsftp
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return nil, fmt.Errorf("configuration of vsftpd: %w", err)
 	}
+	v.config = file
 	v.Process, err = start(ctx, dir, dialable("tcp", v.Host), "vsftpd", file)
 	if err != nil {
 		return nil, err
@@ -113,7 +117,17 @@ func vsftpdConfig(v *Vsftpd, dir, root, empty string, o VsftpdOptions) (string, 
 
 // Stop ends the server with all its sessions.
 func (v *Vsftpd) Stop() {
-	v.stopDescendants() // each session is a process group of its own
+	_ = syscall.Kill(v.PID(), syscall.SIGSTOP) // no more sessions; it may be gone already
+	for {
+		sessions := v.sessions()
+		if len(sessions) == 0 {
+			break
+		}
+		for _, pid := range sessions {
+			_ = syscall.Kill(pid, syscall.SIGKILL) // it may just have ended
+		}
+		time.Sleep(time.Millisecond) // and may have started another process before
+	}
 	v.Process.Stop()
 }
 
@@ -127,9 +141,31 @@ func (v *Vsftpd) Resume() { v.signal(syscall.SIGCONT) }
 // to while it is halted.
 func (v *Vsftpd) signal(s syscall.Signal) {
 	_ = syscall.Kill(v.PID(), s) // what is gone needs no signal
-	for _, pid := range descendants(v.PID()) {
+	for _, pid := range v.sessions() {
 		_ = syscall.Kill(pid, s)
 	}
+}
+
+// sessions returns the processes of the server's sessions. Each session is
+// several, in a group of their own, whose parents needn't live: they are known
+// by the configuration file in their command line.
+func (v *Vsftpd) sessions() []int {
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		return nil // the pattern is right
+	}
+	var all []int
+	for _, file := range files {
+		cmdline, err := os.ReadFile(file)
+		if err != nil || !slices.Contains(strings.Split(string(cmdline), "\x00"), v.config) {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		if err == nil && pid != v.PID() {
+			all = append(all, pid)
+		}
+	}
+	return all
 }
 
 // URL returns the URL of the directory served, without a slash at its end. The

@@ -55,47 +55,51 @@ func TestFaults(t *testing.T) {
 	part := filetree.Part{Size: 10, Offset: 2, Length: 3}
 	for _, tt := range []struct {
 		name string
-		fake fake
+		fake *fake
 		part filetree.Part
 		want string
 		kind error
 		says string
 	}{
 		{name: "nothing", part: part, want: "234"},
-		{name: "SIZE not known", fake: fake{answers: map[string]string{"SIZE": "502 no"}}, part: part, want: "234"},
-		{name: "SIZE not known, nor the size", fake: fake{answers: map[string]string{"SIZE": "500 what?"}}, part: filetree.Part{Size: -1, Length: -1}, want: content},
-		{name: "SIZE refused", fake: fake{answers: map[string]string{"SIZE": "550 not for you"}}, part: part, want: "234"},
-		{name: "SIZE of another file", fake: fake{answers: map[string]string{"SIZE": "213 11"}}, part: part, kind: transport.ErrPermanent, says: "11 bytes here; it should be 10"},
-		{name: "SIZE that is no number", fake: fake{answers: map[string]string{"SIZE": "213 many"}}, part: part, kind: transport.ErrPermanent, says: "SIZE"},
-		{name: "SIZE busy", fake: fake{answers: map[string]string{"SIZE": "450 busy"}}, part: part, kind: transport.ErrTemporary},
-		{name: "EPSV not known", fake: fake{answers: map[string]string{"EPSV": "500 what?"}}, part: part, want: "234"},
-		{name: "EPSV nonsense", fake: fake{answers: map[string]string{"EPSV": "229 here"}}, part: part, kind: transport.ErrPermanent},
-		{name: "neither EPSV nor PASV", fake: fake{answers: map[string]string{"EPSV": "500 what?", "PASV": "502 no"}}, part: part, kind: transport.ErrPermanent, says: "PASV"},
-		{name: "REST not known", fake: fake{answers: map[string]string{"REST": "502 no"}}, part: part, kind: transport.ErrRangeUnsupported},
-		{name: "REST not known, whole file", fake: fake{answers: map[string]string{"REST": "502 no"}}, part: whole(10), want: content},
-		{name: "REST not known, start of the file", fake: fake{answers: map[string]string{"REST": "502 no"}}, part: filetree.Part{Size: 10, Length: 4}, want: "0123"},
-		{name: "REST busy", fake: fake{answers: map[string]string{"REST": "450 busy"}}, part: part, kind: transport.ErrTemporary},
-		{name: "REST ignored", fake: fake{send: func(int64) []byte { return []byte(content) }}, part: filetree.Part{Size: 10, Offset: 8, Length: 2}, kind: transport.ErrPermanent, says: "more than it should"},
-		{name: "too much", fake: fake{send: func(int64) []byte { return []byte(content + "x") }}, part: whole(10), kind: transport.ErrPermanent, says: "more than it should"},
-		{name: "too little, said to be all", fake: fake{send: func(int64) []byte { return []byte("0123") }}, part: whole(10), kind: io.ErrUnexpectedEOF, says: "6 bytes too early"},
-		{name: "too little, with a reason", fake: fake{send: func(int64) []byte { return []byte("0123") }, done: "451 disk"}, part: whole(10), kind: transport.ErrTemporary, says: "451 disk"},
-		{name: "cut, of unknown size", fake: fake{answers: map[string]string{"SIZE": "502 no"}, send: func(int64) []byte { return []byte("0123") }, done: "426 cut"}, part: filetree.Part{Size: -1, Length: -1}, kind: transport.ErrTemporary, says: "426 cut"},
+		{name: "SIZE not known", fake: &fake{answers: map[string]string{"SIZE": "502 no"}}, part: part, want: "234"},
+		{name: "SIZE not known, nor the size", fake: &fake{answers: map[string]string{"SIZE": "500 what?"}}, part: filetree.Part{Size: -1, Length: -1}, want: content},
+		{name: "SIZE refused", fake: &fake{answers: map[string]string{"SIZE": "550 not for you"}}, part: part, want: "234"},
+		{name: "SIZE of another file", fake: &fake{answers: map[string]string{"SIZE": "213 11"}}, part: part, kind: transport.ErrPermanent, says: "11 bytes here; it should be 10"},
+		{name: "SIZE that is no number", fake: &fake{answers: map[string]string{"SIZE": "213 many"}}, part: part, kind: transport.ErrPermanent, says: "SIZE"},
+		{name: "SIZE busy", fake: &fake{answers: map[string]string{"SIZE": "450 busy"}}, part: part, kind: transport.ErrTemporary},
+		{name: "EPSV not known", fake: &fake{answers: map[string]string{"EPSV": "500 what?"}}, part: part, want: "234"},
+		{name: "EPSV nonsense", fake: &fake{answers: map[string]string{"EPSV": "229 here"}}, part: part, kind: transport.ErrPermanent},
+		{name: "neither EPSV nor PASV", fake: &fake{answers: map[string]string{"EPSV": "500 what?", "PASV": "502 no"}}, part: part, kind: transport.ErrPermanent, says: "PASV"},
+		{name: "REST not known", fake: &fake{answers: map[string]string{"REST": "502 no"}}, part: part, kind: transport.ErrRangeUnsupported},
+		{name: "REST not known, whole file", fake: &fake{answers: map[string]string{"REST": "502 no"}}, part: whole(10), want: content},
+		{name: "REST not known, start of the file", fake: &fake{answers: map[string]string{"REST": "502 no"}}, part: filetree.Part{Size: 10, Length: 4}, want: "0123"},
+		{name: "REST busy", fake: &fake{answers: map[string]string{"REST": "450 busy"}}, part: part, kind: transport.ErrTemporary},
+		{name: "REST ignored", fake: &fake{send: func(int64) []byte { return []byte(content) }}, part: filetree.Part{Size: 10, Offset: 8, Length: 2}, kind: transport.ErrPermanent, says: "more than it should"},
+		{name: "too much", fake: &fake{send: func(int64) []byte { return []byte(content + "x") }}, part: whole(10), kind: transport.ErrPermanent, says: "more than it should"},
+		{name: "too little, said to be all", fake: &fake{send: func(int64) []byte { return []byte("0123") }}, part: whole(10), kind: io.ErrUnexpectedEOF, says: "6 bytes too early"},
+		{name: "too little, with a reason", fake: &fake{send: func(int64) []byte { return []byte("0123") }, done: "451 disk"}, part: whole(10), kind: transport.ErrTemporary, says: "451 disk"},
+		{name: "cut, of unknown size", fake: &fake{answers: map[string]string{"SIZE": "502 no"}, send: func(int64) []byte { return []byte("0123") }, done: "426 cut"}, part: filetree.Part{Size: -1, Length: -1}, kind: transport.ErrTemporary, says: "426 cut"},
 		{name: "beyond the end", part: filetree.Part{Size: 10, Offset: 9, Length: 2}, kind: transport.ErrPermanent},
-		{name: "no file", fake: fake{answers: map[string]string{"SIZE": "550 no", "RETR": "550 No such file"}}, part: part, kind: transport.ErrNotFound},
-		{name: "hidden file", fake: fake{answers: map[string]string{"RETR": "550 Failed to open file."}}, part: part, kind: transport.ErrUnauthorized},
-		{name: "wrong password", fake: fake{answers: map[string]string{"PASS": "530 no, not waybill@"}}, part: part, kind: transport.ErrUnauthorized, says: `530 no, not …`},
-		{name: "unknown user", fake: fake{answers: map[string]string{"USER": "530 Sorry, too many users"}}, part: part, kind: transport.ErrThrottled},
-		{name: "no password wanted", fake: fake{answers: map[string]string{"USER": "230 hello"}}, part: part, want: "234"},
-		{name: "no binary mode", fake: fake{answers: map[string]string{"TYPE": "504 only ASCII"}}, part: part, kind: transport.ErrPermanent, says: "TYPE I"},
-		{name: "hangs up at once", fake: fake{answers: map[string]string{"greeting": ""}}, part: part, kind: transport.ErrTemporary},
-		{name: "another protocol", fake: fake{answers: map[string]string{"greeting": "SSH-2.0-x"}}, part: part, kind: transport.ErrPermanent, says: "doesn't begin with a code"},
-		{name: "endless line", fake: fake{answers: map[string]string{"greeting": "220 " + strings.Repeat("x", 1<<20)}}, part: part, kind: transport.ErrPermanent, says: "limit of 4096 bytes"},
-		{name: "endless lines", fake: fake{answers: map[string]string{"greeting": "220-" + strings.Repeat("x\r\n", 1<<18)}}, part: part, kind: transport.ErrPermanent, says: "limit of 256"},
-		{name: "replies are shown on one line", fake: fake{answers: map[string]string{"RETR": "551-a\r\n\x1b[31mb\r\n551 c"}}, part: part, kind: transport.ErrPermanent, says: `"551 a [31mb c"`},
+		{name: "no file", fake: &fake{answers: map[string]string{"SIZE": "550 no", "RETR": "550 No such file"}}, part: part, kind: transport.ErrNotFound},
+		{name: "hidden file", fake: &fake{answers: map[string]string{"RETR": "550 Failed to open file."}}, part: part, kind: transport.ErrUnauthorized},
+		{name: "wrong password", fake: &fake{answers: map[string]string{"PASS": "530 no, not waybill@"}}, part: part, kind: transport.ErrUnauthorized, says: `530 no, not …`},
+		{name: "unknown user", fake: &fake{answers: map[string]string{"USER": "530 Sorry, too many users"}}, part: part, kind: transport.ErrThrottled},
+		{name: "no password wanted", fake: &fake{answers: map[string]string{"USER": "230 hello"}}, part: part, want: "234"},
+		{name: "no binary mode", fake: &fake{answers: map[string]string{"TYPE": "504 only ASCII"}}, part: part, kind: transport.ErrPermanent, says: "TYPE I"},
+		{name: "hangs up at once", fake: &fake{answers: map[string]string{"greeting": ""}}, part: part, kind: transport.ErrTemporary},
+		{name: "another protocol", fake: &fake{answers: map[string]string{"greeting": "SSH-2.0-x"}}, part: part, kind: transport.ErrPermanent, says: "doesn't begin with a code"},
+		{name: "endless line", fake: &fake{answers: map[string]string{"greeting": "220 " + strings.Repeat("x", 1<<20)}}, part: part, kind: transport.ErrPermanent, says: "limit of 4096 bytes"},
+		{name: "endless lines", fake: &fake{answers: map[string]string{"greeting": "220-" + strings.Repeat("x\r\n", 1<<18)}}, part: part, kind: transport.ErrPermanent, says: "limit of 256"},
+		{name: "replies are shown on one line", fake: &fake{answers: map[string]string{"RETR": "551-a\r\n\x1b[31mb\r\n551 c"}}, part: part, kind: transport.ErrPermanent, says: `"551 a [31mb c"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			tt.fake.content = []byte(content)
-			f := startFake(t, &tt.fake)
+			f := tt.fake
+			if f == nil {
+				f = &fake{}
+			}
+			f.content = []byte(content)
+			startFake(t, f)
 			got, err := read(t, newTransport(t, ftp.Options{}), f.uri(), tt.part)
 			if tt.kind == nil {
 				if err != nil || got != tt.want {
