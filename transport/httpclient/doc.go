@@ -9,6 +9,7 @@
 //   - Authorization stays with the origin (scheme, host and port) it was given
 //     for, and once left behind it does not come back. There are no cookies.
 //   - https is never left for http.
+//   - A signed request isn't redirected: a signature is for one URL.
 //   - No redirect leads from a wider network to a narrower one, judged on the
 //     addresses dialled; see package netclass. Behind a proxy, which resolves
 //     names itself, only what the name alone tells can be judged (an address,

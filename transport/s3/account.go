@@ -190,6 +190,8 @@ func (a *account) source(creds aws.Credentials) string {
 		return "the machine's metadata service"
 	case strings.HasPrefix(creds.Source, file):
 		return fmt.Sprintf("profile %q in %s", profile, strings.TrimPrefix(creds.Source, file))
+	case creds.Source == "" && a.profile == "":
+		return fmt.Sprintf("the environment and profile %q", profile)
 	case creds.Source == "":
 		return fmt.Sprintf("profile %q", profile)
 	}

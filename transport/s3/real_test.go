@@ -119,10 +119,14 @@ func TestCredentials(t *testing.T) {
 			"unknown key", uri + "&profile=unknown", nil, transport.ErrUnauthorized,
 			[]string{`doesn't know the access key of profile "unknown"`},
 		},
+		{
+			"container that doesn't answer", uri, env{"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:1/"}, transport.ErrUnauthorized,
+			[]string{`no credentials from the environment and profile "default"`},
+		},
 		{"unknown profile", uri + "&profile=nobody", nil, transport.ErrUnauthorized, []string{`no profile "nobody"`}},
 		{"unknown profile of the environment", uri, env{"AWS_PROFILE": "nobody"}, transport.ErrUnauthorized, []string{`no profile "nobody"`}},
-		{"program that fails", uri + "&profile=broken", nil, transport.ErrUnauthorized, []string{`"broken" gives no credentials`}},
-		{"SSO session that is over", uri + "&profile=sso", nil, transport.ErrUnauthorized, []string{`"sso" gives no credentials`, "expired"}},
+		{"program that fails", uri + "&profile=broken", nil, transport.ErrUnauthorized, []string{`no credentials from profile "broken"`}},
+		{"SSO session that is over", uri + "&profile=sso", nil, transport.ErrUnauthorized, []string{`no credentials from profile "sso"`, "expired"}},
 		{
 			"none", uri, nil, transport.ErrUnauthorized,
 			[]string{"refused to an anonymous request", "no AWS credentials were found", "AccessDenied"},

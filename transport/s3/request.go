@@ -144,7 +144,7 @@ func (r *request) prepare(ctx context.Context) (httprange.Request, error) {
 		return hr, httpclient.ContextError(ctx)
 	case err != nil:
 		return hr, transport.Errorf(transport.ErrUnauthorized, r.place.shownURI(r.key),
-			"%s gives no credentials: %w", r.account.source(creds), err)
+			"no credentials from %s: %w", r.account.source(creds), err)
 	}
 	r.creds, r.signed = creds, true
 	skew := r.learnt.skew
