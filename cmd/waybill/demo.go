@@ -5,8 +5,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/waybill-project/waybill/internal/demo"
-	"github.com/waybill-project/waybill/pull"
-	"github.com/waybill-project/waybill/store"
 )
 
 func (a *app) demoCommand() *cobra.Command {
@@ -20,9 +18,7 @@ installed. It leaves nothing behind.`,
 		Example: "  waybill demo",
 		Args:    exactArgs(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			d := demo.Demo{Out: a.stdout, Unpack: a.unpack, Puller: func(st *store.Store) *pull.Puller {
-				return a.puller(st, func(source, text string) { a.warn("%s: %s", source, text) })
-			}}
+			d := demo.Demo{Out: a.stdout, Unpack: a.unpack, Puller: a.puller}
 			if a.flags.json {
 				d.Out = io.Discard
 			}

@@ -100,7 +100,10 @@ func (a *app) locate(ctx context.Context, n name.Name, req pull.Request, probed 
 		return err
 	}
 	renderer := progress.New(a.flags.progress, a.stderr, progress.Options{})
-	p := a.puller(st, func(source, text string) { a.warn("%s: %s", transport.Redact(source), oneLine(text)) })
+	p, err := a.puller(st)
+	if err != nil {
+		return err
+	}
 	p.Observe = func(ev pull.Event) { a.show(renderer, ev) }
 	var ask func(pull.Located, transport.Route) *probeOutput
 	if probed {

@@ -20,8 +20,8 @@ func (a *app) pullCommand() *cobra.Command {
 		Short: "Bring an image into the store, verified; print its digest",
 		Long: `Pull resolves NAME, fetches every blob of the image from all the places it may
 be had at once, verifies each, and keeps the image in the store. NAME is a
-registry reference, oci:DIR[:REF], oci-archive:FILE[:REF],
-docker-archive:FILE[:REF], or a digest (then give --from).
+registry reference, the URI of a layout or archive ("waybill help sources" lists
+what there is), or a digest (then give --from).
 
 An interrupted pull goes on where it stopped, from any source.`,
 		Example: `  waybill pull alpine
@@ -39,14 +39,21 @@ An interrupted pull goes on where it stopped, from any source.`,
 			if err != nil {
 				return err
 			}
+			if err := a.checkSeed(cmd, f.from); err != nil {
+				return err
+			}
 			record, err := a.pull(cmd.Context(), n, req, nil)
 			if err != nil {
 				return err
 			}
-			return a.printPull(record)
+			if err := a.printPull(record); err != nil || !a.flags.seed {
+				return err
+			}
+			return a.seed(cmd.Context(), record, f.from)
 		},
 	}
 	f.add(cmd)
+	cmd.Flags().BoolVar(&a.flags.seed, "seed", false, "when it is there, upload it to the peers of the torrents among the sources, until interrupted")
 	return cmd
 }
 
@@ -62,7 +69,11 @@ func (a *app) pull(ctx context.Context, n name.Name, req pull.Request, beside du
 	}
 	renderer := progress.New(a.flags.progress, a.stderr, progress.Options{})
 	var session *pull.Session
-	p := a.puller(st, func(source, text string) { session.Warn(source, text) })
+	p, err := a.puller(st)
+	if err != nil {
+		return nil, err
+	}
+	a.reading.warn = func(source, text string) { session.Warn(source, text) }
 	p.Observe = func(ev pull.Event) { a.show(renderer, ev) }
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -25,6 +25,7 @@ type app struct {
 	stdout, stderr io.Writer
 	flags          flags
 	config         *config.Config
+	reading        *transports // nil until something is read
 }
 
 // flags are those every command has.
@@ -35,6 +36,7 @@ type flags struct {
 	verbose       bool
 	quiet         bool
 	offline       bool
+	seed          bool // of pull
 	plainHTTP     []string
 	insecure      []string
 }
@@ -50,6 +52,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
+	if a.reading != nil {
+		if closeErr := a.reading.Close(); err == nil {
+			err = closeErr
+		}
+	}
 	if err == nil {
 		return exitDone
 	}

@@ -1,27 +1,21 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
-	"github.com/waybill-project/waybill/credentials"
+
 	"github.com/waybill-project/waybill/fetch"
 	"github.com/waybill-project/waybill/image"
 	"github.com/waybill-project/waybill/locate"
 	"github.com/waybill-project/waybill/name"
 	"github.com/waybill-project/waybill/pull"
-	"github.com/waybill-project/waybill/resolve"
 	"github.com/waybill-project/waybill/store"
-	"github.com/waybill-project/waybill/transport"
-	"github.com/waybill-project/waybill/transport/archive"
-	"github.com/waybill-project/waybill/transport/data"
-	"github.com/waybill-project/waybill/transport/httpclient"
-	"github.com/waybill-project/waybill/transport/https"
-	"github.com/waybill-project/waybill/transport/layout"
-	"github.com/waybill-project/waybill/transport/registry"
-	"github.com/waybill-project/waybill/transport/tree"
 )
 
 // openStore opens the store the user chose.
@@ -29,45 +23,33 @@ func (a *app) openStore() (*store.Store, error) {
 	return store.Open(a.config.Store, store.Options{IngestQuota: a.config.Ingest.Quota, IngestMaxAge: a.config.Ingest.MaxAge})
 }
 
-// puller wires everything up: the one place where schemes meet transports and
-// kinds of names meet resolvers.
-func (a *app) puller(st *store.Store, warn func(source, text string)) *pull.Puller {
-	c := a.config
-	client := httpclient.New(httpclient.Options{
-		CertDirs:  c.Registry.Certs,
-		Insecure:  func(host string) bool { return named(a.flags.insecure, host) || c.HostInsecure(host) },
-		Trusted:   c.HostTrusted,
-		UserAgent: "waybill/" + programVersion(),
-	})
-	reg := registry.New(registry.Options{
-		HTTP:        client,
-		Credentials: credentials.New(credentials.Options{Files: c.Registry.CredentialFiles, HelperTimeout: c.Registry.CredentialTimeout}),
-		PlainHTTP: func(host string) bool {
-			return named(a.flags.plainHTTP, host) || c.HostPlainHTTP(host)
-		},
-		Warn: func(host, text string) { warn("docker://"+host, text) },
-	})
-	web := https.New(client)
-	archives := &archive.Transport{TempDir: st.Dir()}
+// puller wires everything up.
+func (a *app) puller(st *store.Store) (*pull.Puller, error) {
+	t, err := a.transports()
+	if err != nil {
+		return nil, err
+	}
+	c := a.config.Fetch
 	return &pull.Puller{
 		Store: st,
 		Fetch: fetch.Options{
-			Transport: transport.Schemes{
-				"docker": reg, "http": web, "https": web, "oci": layout.Transport{},
-				"oci-archive": archives, "docker-archive": archives, "file": tree.Transport{}, "data": data.Transport{},
-			},
-			MaxConnections: c.Fetch.MaxConnections,
-			FirstByte:      c.Fetch.FirstByte,
-			Stall:          c.Fetch.Stall,
-			MinRate:        c.Fetch.MinRate,
+			Transport: t, MaxConnections: c.MaxConnections, FirstByte: c.FirstByte, Stall: c.Stall, MinRate: c.MinRate,
 		},
-		Names: resolve.Names{
-			name.Registry: resolve.Registry{Client: reg}, name.Digest: resolve.Digests{},
-			name.Layout: resolve.Local{Finder: layout.Transport{}}, name.OCIArchive: resolve.Local{Finder: archives},
-			name.DockerArchive: resolve.Local{Finder: archives},
-		},
-		Parallel: c.Fetch.Parallel,
+		Names:    t.names(),
+		Parallel: c.Parallel,
+	}, nil
+}
+
+// transports are those of this run, made when they are first needed.
+func (a *app) transports() (*transports, error) {
+	if a.reading == nil {
+		t, err := a.newTransports()
+		if err != nil {
+			return nil, err
+		}
+		a.reading = t
 	}
+	return a.reading, nil
 }
 
 // named reports whether a flag's hosts have this one.
@@ -96,14 +78,38 @@ func (a *app) request(cmd *cobra.Command, f *imageFlags) (pull.Request, error) {
 		}
 		req.Platform = filter
 	}
+	if len(f.from) == 0 {
+		return req, nil
+	}
+	t, err := a.transports()
+	if err != nil {
+		return req, err
+	}
 	for _, uri := range f.from {
 		l, err := locate.From(uri, "--from")
+		if err == nil {
+			err = checkRoutes(cmd.Context(), t, l)
+		}
 		if err != nil {
 			return req, usageError{cmd, fmt.Errorf("--from: %w", err)}
 		}
 		req.From = append(req.From, l)
 	}
 	return req, nil
+}
+
+// checkRoutes has the transport of a source look at its URI.
+func checkRoutes(ctx context.Context, t *transports, l locate.Locator) error {
+	any := ocispec.Descriptor{Digest: digest.FromBytes(nil), Size: 0}
+	for r, err := range l.Locate(ctx, any) {
+		if err != nil {
+			return err
+		}
+		if err := t.check(r.URI); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // parseName reads an image's name from the command line.

@@ -29,7 +29,7 @@ type Demo struct {
 	// Out is where it says what it does.
 	Out io.Writer
 	// Puller makes a puller on a store.
-	Puller func(*store.Store) *pull.Puller
+	Puller func(*store.Store) (*pull.Puller, error)
 	// Unpack makes a bundle in dir of what a session pulls, while it does.
 	Unpack func(ctx context.Context, s *pull.Session, dir string) error
 }
@@ -142,7 +142,11 @@ func (d Demo) pull(ctx context.Context, cast servers, dir string) (*pull.Record,
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	session, err := d.Puller(st).Start(ctx, n, req)
+	puller, err := d.Puller(st)
+	if err != nil {
+		return nil, err
+	}
+	session, err := puller.Start(ctx, n, req)
 	if err != nil {
 		return nil, err
 	}

@@ -26,7 +26,8 @@ type Nginx struct {
 	// URL is its base, without a slash at the end.
 	URL string
 
-	accessLog string
+	accessLog   string
+	dir, config string
 }
 
 // Access is one line of nginx's log.
@@ -92,11 +93,17 @@ http {
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return nil, fmt.Errorf("configuration of nginx: %w", err)
 	}
-	n.Process, err = start(ctx, dir, dialable("tcp", addr), "nginx", "-e", "stderr", "-p", dir, "-c", file)
-	if err != nil {
+	n.dir, n.config = dir, file
+	if err := n.Start(ctx); err != nil {
 		return nil, err
 	}
 	return n, nil
+}
+
+// Start starts it again, at the same address, after Stop.
+func (n *Nginx) Start(ctx context.Context) (err error) {
+	n.Process, err = start(ctx, n.dir, dialable("tcp", n.Host), "nginx", "-e", "stderr", "-p", n.dir, "-c", n.config)
+	return err
 }
 
 // Accesses returns every request answered so far, in the order in which they

@@ -32,6 +32,8 @@ type Registry struct {
 	// Blobs is the directory it keeps content in: a test may damage what lies
 	// there, or remove it.
 	Blobs string
+
+	dir, config string
 }
 
 // StartRegistry starts a docker-registry whose configuration, content and log
@@ -77,16 +79,20 @@ func StartRegistry(ctx context.Context, dir string, o RegistryOptions) (*Registr
 	if err := os.WriteFile(file, []byte(config.String()), 0o600); err != nil {
 		return nil, fmt.Errorf("configuration of the registry: %w", err)
 	}
-	p, err := start(ctx, dir, dialable("tcp", addr), "docker-registry", "serve", file)
-	if err != nil {
-		return nil, err
+	r := &Registry{
+		Host:   addr,
+		URL:    url,
+		Blobs:  filepath.Join(dir, "content", "docker", "registry", "v2", "blobs"),
+		dir:    dir,
+		config: file,
 	}
-	return &Registry{
-		Process: p,
-		Host:    addr,
-		URL:     url,
-		Blobs:   filepath.Join(dir, "content", "docker", "registry", "v2", "blobs"),
-	}, nil
+	return r, r.Start(ctx)
+}
+
+// Start starts it again, at the same address, after Stop.
+func (r *Registry) Start(ctx context.Context) (err error) {
+	r.Process, err = start(ctx, r.dir, dialable("tcp", r.Host), "docker-registry", "serve", r.config)
+	return err
 }
 
 // BlobFile is the file in which the registry keeps the blob of that
