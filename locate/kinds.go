@@ -62,7 +62,7 @@ var kinds = []Kind{
 		What: "the same in Google Cloud Storage", Name: true, Page: "transport-gcs.md", parse: fromPlace,
 	},
 	{
-		Schemes: []string{"azblob"}, Forms: []string{"azblob://CONTAINER/PREFIX"},
+		Schemes: []string{"azblob"}, Forms: []string{"azblob://ACCOUNT/CONTAINER/PREFIX"},
 		What: "the same in Azure Blob Storage", Name: true, Page: "transport-azblob.md", parse: fromPlace,
 	},
 	{

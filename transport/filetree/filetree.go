@@ -80,23 +80,25 @@ func look[T any](t *Tree, place string, desc ocispec.Descriptor, try func(name s
 	if err := blobdigest.Validate(desc.Digest); err != nil {
 		return none, transport.Errorf(transport.ErrPermanent, place, "%w", err)
 	}
-	first := t.form(place)
-	var missing error
+	usual := t.form(place)
+	var first error // a refusal before that it isn't there
 	for i := range forms {
-		form := (first + i) % len(forms)
+		form := (usual + i) % len(forms)
 		found, err := try(path.Join(forms[form], desc.Digest.Algorithm().String(), desc.Digest.Encoded()))
 		if err == nil {
 			t.remember(place, form)
 			return found, nil
 		}
-		if !errors.Is(err, transport.ErrNotFound) {
+		// An object store answers whoever may not list a bucket that what isn't
+		// there is forbidden.
+		if !errors.Is(err, transport.ErrNotFound) && !errors.Is(err, transport.ErrUnauthorized) {
 			return none, err
 		}
-		if missing == nil {
-			missing = err
+		if first == nil || errors.Is(first, transport.ErrNotFound) && !errors.Is(err, transport.ErrNotFound) {
+			first = err
 		}
 	}
-	return none, missing
+	return none, first
 }
 
 func (t *Tree) form(place string) int {
