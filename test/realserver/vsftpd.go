@@ -1,6 +1,7 @@
 package realserver
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -117,33 +118,44 @@ func vsftpdConfig(v *Vsftpd, dir, root, empty string, o VsftpdOptions) (string, 
 
 // Stop ends the server with all its sessions.
 func (v *Vsftpd) Stop() {
-	_ = syscall.Kill(v.PID(), syscall.SIGSTOP) // no more sessions; it may be gone already
-	for {
-		sessions := v.sessions()
-		if len(sessions) == 0 {
-			break
-		}
-		for _, pid := range sessions {
-			_ = syscall.Kill(pid, syscall.SIGKILL) // it may just have ended
-		}
-		time.Sleep(time.Millisecond) // and may have started another process before
+	v.Pause() // nothing is started that would be missed
+	for _, pid := range v.sessions() {
+		_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended already
 	}
 	v.Process.Stop()
 }
 
 // Pause halts the server and all its sessions, which keep their connections.
-func (v *Vsftpd) Pause() { v.signal(syscall.SIGSTOP) }
+// When it returns none of them runs.
+func (v *Vsftpd) Pause() {
+	// Twice: what was about to halt may have started another process meanwhile.
+	for quiet := 0; quiet < 2; time.Sleep(time.Millisecond) {
+		quiet++
+		for _, pid := range append(v.sessions(), v.PID()) {
+			if !halted(pid) {
+				quiet = 0
+				_ = syscall.Kill(pid, syscall.SIGSTOP)
+			}
+		}
+	}
+}
 
 // Resume lets them go on.
-func (v *Vsftpd) Resume() { v.signal(syscall.SIGCONT) }
-
-// signal sends s to the server, then to its sessions, which no more are added
-// to while it is halted.
-func (v *Vsftpd) signal(s syscall.Signal) {
-	_ = syscall.Kill(v.PID(), s) // what is gone needs no signal
-	for _, pid := range v.sessions() {
-		_ = syscall.Kill(pid, s)
+func (v *Vsftpd) Resume() {
+	for _, pid := range append(v.sessions(), v.PID()) {
+		_ = syscall.Kill(pid, syscall.SIGCONT) // what is gone needs no signal
 	}
+}
+
+// halted reports whether a process is stopped or gone (proc(5), /proc/PID/stat).
+func halted(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return true
+	}
+	// The name before may hold anything.
+	after := stat[bytes.LastIndexByte(stat, ')')+1:]
+	return bytes.ContainsAny(after[:min(3, len(after))], "TtZX")
 }
 
 // sessions returns the processes of the server's sessions. Each session is
