@@ -41,7 +41,7 @@ func (s *suite) cancel() {
 		time.AfterFunc(time.Millisecond, cancel)
 		// It may be over before: then there is nothing to cancel.
 		var err error
-		within(t, s.prompt, "reading with a cancelled context", func() { _, err = io.Copy(io.Discard, body) })
+		within(t, s.prompt, "reading with a cancelled context", func(*notes) { _, err = io.Copy(io.Discard, body) })
 		if err != nil && wrongCancel(err) != nil {
 			t.Errorf("reading: %v", wrongCancel(err))
 		}
@@ -49,13 +49,13 @@ func (s *suite) cancel() {
 	s.t.Run("after the last byte", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		body := s.mustOpen(t, ctx, few, 0, few.blob.Size)
-		within(t, s.patience, "reading", func() {
+		within(t, s.patience, "reading", func(t *notes) {
 			if err := expect(body, few.blob, 0, few.blob.Size, 32*1024); err != nil {
 				t.Error(err)
 			}
 		})
 		cancel()
-		within(t, s.prompt, "Read after the end with a cancelled context", func() {
+		within(t, s.prompt, "Read after the end with a cancelled context", func(t *notes) {
 			if n, err := body.Read(make([]byte, 10)); n != 0 || err == nil {
 				t.Errorf("a Read after the last byte: %d bytes, %v", n, err)
 			}
@@ -125,7 +125,7 @@ func (s *suite) checkStalledOpen(t *testing.T, route transport.Route, desc ocisp
 // readSome reads the first 64 KiB of b.
 func (s *suite) readSome(t testing.TB, r io.Reader, b Blob) {
 	t.Helper()
-	within(t, s.patience, "reading the first bytes", func() {
+	within(t, s.patience, "reading the first bytes", func(t *notes) {
 		got, want := make([]byte, 64*kib), make([]byte, 64*kib)
 		b.fill(want, 0)
 		if n, err := io.ReadFull(r, got); err != nil {
@@ -143,7 +143,7 @@ func (s *suite) readSome(t testing.TB, r io.Reader, b Blob) {
 func (s *suite) checkCancelled(t testing.TB, r io.Reader) {
 	t.Helper()
 	var err error
-	within(t, s.prompt, "reading with a cancelled context", func() { _, err = io.Copy(io.Discard, r) })
+	within(t, s.prompt, "reading with a cancelled context", func(*notes) { _, err = io.Copy(io.Discard, r) })
 	if err == nil {
 		t.Fatal("everything came though the context was cancelled in the middle")
 	}

@@ -24,14 +24,15 @@ var kinds = []error{
 	transport.ErrTemporary, transport.ErrPermanent, transport.ErrRefused,
 }
 
-// within calls f and fails the test, with the stacks of all goroutines, where
-// it takes longer than limit.
-func within(t testing.TB, limit time.Duration, what string, f func()) {
+// within calls f and reports what it noted. Where it takes longer than limit,
+// the test fails with the stacks of all goroutines.
+func within(t testing.TB, limit time.Duration, what string, f func(*notes)) {
 	t.Helper()
+	n := &notes{ctx: t.Context()}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		f()
+		f(n)
 	}()
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
@@ -40,6 +41,29 @@ func within(t testing.TB, limit time.Duration, what string, f func()) {
 	case <-timer.C:
 		t.Fatalf("%s hangs: not done after %v\n%s", what, limit, stacks())
 	}
+	for _, line := range n.logged {
+		t.Log(line)
+	}
+	for _, line := range n.failed {
+		t.Error(line)
+	}
+}
+
+// notes are what a function that may hang has to say to the test. One that goes
+// on when the test is over must not say it to that any more.
+type notes struct {
+	ctx            context.Context
+	logged, failed []string
+}
+
+// Context returns the test's.
+func (n *notes) Context() context.Context { return n.ctx }
+
+func (n *notes) Log(args ...any)   { n.logged = append(n.logged, fmt.Sprint(args...)) }
+func (n *notes) Error(args ...any) { n.failed = append(n.failed, fmt.Sprint(args...)) }
+
+func (n *notes) Errorf(format string, args ...any) {
+	n.failed = append(n.failed, fmt.Sprintf(format, args...))
 }
 
 // stacks returns the stacks of all goroutines.
@@ -112,7 +136,7 @@ func (s *suite) open(t testing.TB, ctx context.Context, route transport.Route, d
 
 func (s *suite) openWithin(t testing.TB, limit time.Duration, ctx context.Context, route transport.Route, desc ocispec.Descriptor, offset, length int64) (r io.ReadCloser, err error) {
 	t.Helper()
-	within(t, limit, "Open", func() { r, err = s.h.Transport.Open(ctx, route, desc, offset, length) })
+	within(t, limit, "Open", func(*notes) { r, err = s.h.Transport.Open(ctx, route, desc, offset, length) })
 	if (r == nil) == (err == nil) {
 		t.Fatalf("Open returned the reader %v and the error %v; want exactly one", r, err)
 	}
@@ -132,7 +156,7 @@ func (s *suite) mustOpen(t testing.TB, ctx context.Context, p placed, offset, le
 // close closes r, which is to be prompt.
 func (s *suite) close(t testing.TB, r io.Closer) {
 	t.Helper()
-	within(t, s.prompt, "Close", func() { _ = r.Close() })
+	within(t, s.prompt, "Close", func(*notes) { _ = r.Close() })
 }
 
 // expect reads r, the range of b from offset on, with a buffer of the given

@@ -29,7 +29,7 @@ func (s *suite) concurrent() {
 			}
 			go func() { errs <- s.readTogether(t, p, r, &begun) }()
 		}
-		within(t, s.patience, "reading 32 ranges", func() {
+		within(t, s.patience, "reading 32 ranges", func(t *notes) {
 			for range opens {
 				if err := <-errs; err != nil {
 					t.Error(err)
@@ -86,7 +86,7 @@ func (s *suite) checkUndisturbed(t *testing.T, p placed) {
 	for _, body := range closed {
 		s.close(t, body)
 	}
-	within(t, s.patience, "reading", func() {
+	within(t, s.patience, "reading", func(t *notes) {
 		if err := expect(stays, p.blob, r.offset, r.length, 32*1024); err != nil {
 			t.Errorf("%d bytes at %d, others having been cancelled and closed: %v", r.length, r.offset, err)
 		}
@@ -106,7 +106,7 @@ func (s *suite) checkUnread(t *testing.T, slow, p placed) {
 	for range 3 {
 		s.checkRange(t, p, span{offset: 0, length: p.blob.Size})
 	}
-	within(t, s.patience, "reading on", func() {
+	within(t, s.patience, "reading on", func(t *notes) {
 		done := 64 * kib
 		if err := expect(body, slow.blob, done, slow.blob.Size-done, 32*1024); err != nil {
 			t.Errorf("reading on after others: %v", err)

@@ -41,7 +41,7 @@ func (s *suite) checkWrongSize(t *testing.T, p placed, size int64) {
 	body, err := s.open(t, t.Context(), p.route, desc, 0, size)
 	if err == nil {
 		defer s.close(t, body)
-		within(t, s.patience, "reading", func() { _, err = io.Copy(io.Discard, body) })
+		within(t, s.patience, "reading", func(*notes) { _, err = io.Copy(io.Discard, body) })
 	}
 	if wrong := wrongError(err, p.route, transport.ErrPermanent); wrong != nil {
 		t.Errorf("a blob of %d bytes that should have %d: %v", p.blob.Size, size, wrong)
@@ -57,7 +57,7 @@ func (s *suite) checkSize(t *testing.T, p placed) {
 	for _, known := range []int64{p.blob.Size, -1} {
 		desc := p.desc
 		desc.Size = known
-		within(t, s.patience, "Size", func() {
+		within(t, s.patience, "Size", func(t *notes) {
 			if size, err := sizer.Size(t.Context(), p.route, desc); err != nil || size != p.blob.Size {
 				t.Errorf("Size of a blob of %d bytes: %d, %v", p.blob.Size, size, err)
 			}
@@ -99,7 +99,7 @@ func (s *suite) checkMissing(t *testing.T, p placed) {
 		t.Errorf("Open of a blob that isn't there: %v", wrong)
 	}
 	if sizer, ok := s.h.Transport.(transport.Sizer); ok {
-		within(t, s.patience, "Size", func() {
+		within(t, s.patience, "Size", func(t *notes) {
 			if size, err := sizer.Size(t.Context(), route, desc); err == nil || wrongError(err, route, transport.ErrNotFound) != nil {
 				t.Errorf("Size of a blob that isn't there: %d, %v; want %q", size, err, transport.ErrNotFound)
 			}
@@ -154,7 +154,7 @@ func (s *suite) checkFault(t *testing.T, f Fault, kind error) {
 		t.Errorf("Open: %v", wrong)
 	}
 	if sizer, ok := s.h.Transport.(transport.Sizer); ok {
-		within(t, s.patience, "Size", func() {
+		within(t, s.patience, "Size", func(t *notes) {
 			// It may be told nevertheless: nothing is read.
 			if _, err := sizer.Size(t.Context(), route, s.describe(b)); err != nil {
 				if wrong := wrongError(err, route); wrong != nil {
@@ -183,7 +183,7 @@ func (s *suite) checkShortBody(t *testing.T) {
 		t.Fatalf("Open: %v; the fault is to show while reading", err)
 	}
 	defer s.close(t, body)
-	within(t, s.patience, "reading", func() {
+	within(t, s.patience, "reading", func(t *notes) {
 		n, err := compare(body, b, 0, b.Size, 10_000)
 		if wrong := wrongEnd(err, route); wrong != nil {
 			t.Errorf("after %d bytes of %d: %v", n, b.Size, wrong)

@@ -78,7 +78,7 @@ func (s *suite) round(t *testing.T, p, few placed) {
 		t.Error(wrong)
 	}
 	if sizer, ok := s.h.Transport.(transport.Sizer); ok {
-		within(t, s.patience, "Size", func() { _, _ = sizer.Size(t.Context(), few.route, desc) })
+		within(t, s.patience, "Size", func(*notes) { _, _ = sizer.Size(t.Context(), few.route, desc) })
 	}
 
 	// Last, so that what is kept for the next is there.

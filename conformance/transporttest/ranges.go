@@ -83,7 +83,7 @@ func (s *suite) checkRange(t *testing.T, p placed, r span) {
 	}
 	body := s.mustOpen(t, t.Context(), p, r.offset, r.length)
 	defer s.close(t, body)
-	within(t, s.patience, "reading", func() {
+	within(t, s.patience, "reading", func(t *notes) {
 		if err := expect(body, p.blob, r.offset, r.length, 32*1024); err != nil {
 			t.Errorf("%d bytes at %d: %v", r.length, r.offset, err)
 		}
@@ -99,7 +99,7 @@ func (s *suite) checkWhole(t *testing.T, p placed, desc ocispec.Descriptor, leng
 		t.Fatalf("Open of the whole, size %d and length %d: %v", desc.Size, length, err)
 	}
 	defer s.close(t, body)
-	within(t, s.patience, "reading", func() {
+	within(t, s.patience, "reading", func(t *notes) {
 		if err := expect(body, p.blob, 0, p.blob.Size, 32*1024); err != nil {
 			t.Error(err)
 		}
@@ -113,7 +113,7 @@ func (s *suite) checkBeyond(t *testing.T, p placed, desc ocispec.Descriptor, r s
 	body, err := s.open(t, t.Context(), p.route, desc, r.offset, r.length)
 	if err == nil {
 		defer s.close(t, body)
-		within(t, s.patience, "Read", func() {
+		within(t, s.patience, "Read", func(*notes) {
 			var n int
 			if n, err = body.Read(make([]byte, 100)); n > 0 {
 				err = fmt.Errorf("read %d bytes of a range that is not all in the blob", n)

@@ -43,7 +43,7 @@ func (s *suite) reading() {
 			}
 			body := s.mustOpen(t, t.Context(), p, r.offset, r.length)
 			defer s.close(t, body)
-			within(t, s.patience, "reading", func() {
+			within(t, s.patience, "reading", func(t *notes) {
 				if err := expect(body, p.blob, r.offset, r.length, c.buffer); err != nil {
 					t.Error(err)
 				}
@@ -53,7 +53,7 @@ func (s *suite) reading() {
 	s.t.Run("as a well-behaved reader", func(t *testing.T) {
 		body := s.mustOpen(t, t.Context(), p, 0, p.blob.Size)
 		defer s.close(t, body)
-		within(t, s.patience, "reading", func() {
+		within(t, s.patience, "reading", func(t *notes) {
 			// Only what is an io.Reader is tested: what else the type has is its
 			// own matter.
 			if err := iotest.TestReader(struct{ io.Reader }{body}, p.blob.Bytes()); err != nil {
@@ -66,7 +66,7 @@ func (s *suite) reading() {
 	s.t.Run("into an empty buffer", func(t *testing.T) {
 		body := s.mustOpen(t, t.Context(), p, 0, p.blob.Size)
 		defer s.close(t, body)
-		within(t, s.patience, "reading", func() {
+		within(t, s.patience, "reading", func(t *notes) {
 			if n, err := body.Read(nil); n != 0 || err != nil {
 				t.Errorf("Read of no bytes before the first: %d, %v; want 0 and no error", n, err)
 			}

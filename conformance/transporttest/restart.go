@@ -38,7 +38,7 @@ func (s *suite) restart() {
 // checkCut reads a body whose server was killed.
 func (s *suite) checkCut(t *testing.T, body io.Reader, p placed) {
 	t.Helper()
-	within(t, s.patience, "reading from a killed server", func() {
+	within(t, s.patience, "reading from a killed server", func(t *notes) {
 		done := 64 * kib
 		n, err := compare(body, p.blob, done, p.blob.Size-done, 32*1024)
 		if done += n; err == io.EOF && done == p.blob.Size {

@@ -90,7 +90,7 @@ func (s *suite) closeTransport(t testing.TB) bool {
 	}
 	s.closed = true
 	var err error
-	within(t, s.prompt, "the transport's Close", func() { err = closer.Close() })
+	within(t, s.prompt, "the transport's Close", func(*notes) { err = closer.Close() })
 	if err != nil {
 		t.Errorf("the transport's Close: %v", err)
 	}
