@@ -170,6 +170,9 @@ func newCache() *cache {
 }
 
 func (k *cache) get(c cid.Cid) ([]byte, bool) {
+	if c.Prefix().Codec == cid.Raw {
+		return nil, false // no leaf is kept, though its hash may be a node's
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	e := k.at[string(c.Hash())]

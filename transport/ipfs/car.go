@@ -72,7 +72,7 @@ func (c *carReader) next() (cid.Cid, []byte, error) {
 	if err := checkCID(id); err != nil {
 		return cid.Undef, nil, fmt.Errorf("%w: %w", errCAR, err)
 	}
-	block := make([]byte, size-uint64(n))
+	block := buffer(int(size) - n)
 	if _, err := io.ReadFull(c.r, block); err != nil {
 		return cid.Undef, nil, unexpected(err)
 	}

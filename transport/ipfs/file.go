@@ -66,9 +66,10 @@ type reader struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
-	at, end int64    // what is still wanted
-	leaf    []byte   // what is at at
-	levels  []*level // from the root down to where at is
+	mu      sync.Mutex // held by Read, for Close to wait until it has ended
+	at, end int64      // what is still wanted
+	leaf    []byte     // what is at at
+	levels  []*level   // from the root down to where at is
 	err     error
 
 	lastCID   cid.Cid // of the block fetched last: sparse files repeat theirs
@@ -103,6 +104,8 @@ type future struct {
 
 // Read implements [io.Reader].
 func (r *reader) Read(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.err != nil {
 		return 0, r.err
 	}
@@ -131,6 +134,8 @@ func (r *reader) Read(p []byte) (int, error) {
 // Close ends everything that was asked for.
 func (r *reader) Close() error {
 	r.cancel()
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.closeCAR()
 	r.wg.Wait()
 	if r.err == nil {
@@ -220,7 +225,11 @@ func (r *reader) fetch(l *level) ([]byte, error) {
 	if it.block != nil {
 		l.bytes -= it.size
 	}
-	r.lastCID, r.lastBlock = it.cid, block
+	if !r.lastCID.Equals(it.cid) {
+		// Those that share a block follow one another: it is done with.
+		release(r.lastCID, r.lastBlock)
+		r.lastCID, r.lastBlock = it.cid, block
+	}
 	return block, nil
 }
 

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -106,6 +108,36 @@ func TestOnlyTheRangeIsFetched(t *testing.T) {
 			if n := g.raws.Load(); n > 6 {
 				t.Errorf("%d blocks were asked for", n)
 			}
+		})
+	}
+}
+
+// Files that repeat their blocks, in a row and apart, come whole to many
+// readers at once: what one has read is not overwritten for another.
+func TestRepeatedBlocks(t *testing.T) {
+	const block = 16 << 10
+	d, random := newDAG(t), rand.New(rand.NewPCG(1, 2))
+	var content []byte
+	for range 300 {
+		content = append(content, bytes.Repeat([]byte{byte(random.IntN(3))}, block)...)
+	}
+	root := d.file(bytes.NewReader(content), block, 7).cid
+	g := &fakeGateway{d: d}
+	g.car = func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(d.carOf(root, dfs(d, root))) }
+	desc := ocispec.Descriptor{Digest: digest.FromBytes(content), Size: int64(len(content))}
+	for name, reading := range map[string]ipfs.Reading{"blocks": ipfs.Blocks, "CARs": ipfs.CARs} {
+		t.Run(name, func(t *testing.T) {
+			tr := newTransport(t, ipfs.Options{Gateways: []string{serve(t, g.ServeHTTP)}, Reading: reading})
+			var wg sync.WaitGroup
+			for range 8 {
+				wg.Go(func() {
+					got, err := read(t, tr, "ipfs://"+root.String(), desc)
+					if err != nil || !bytes.Equal(got, content) {
+						t.Errorf("%d bytes, %v", len(got), err)
+					}
+				})
+			}
+			wg.Wait()
 		})
 	}
 }

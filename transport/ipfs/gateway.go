@@ -189,7 +189,7 @@ func readAll(resp *httpclient.Response, limit int64) ([]byte, error) {
 		return nil, &tooLargeError{limit}
 	}
 	if resp.ContentLength >= 0 {
-		content := make([]byte, resp.ContentLength)
+		content := buffer(int(resp.ContentLength))
 		if _, err := io.ReadFull(resp.Body, content); err != nil {
 			return nil, err
 		}
