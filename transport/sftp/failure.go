@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"strings"
 
 	pkgsftp "github.com/pkg/sftp"
 
@@ -13,12 +14,8 @@ import (
 // errLost says that a connection ended.
 var errLost = errors.New("the connection to the server was lost")
 
-// Status codes of the protocol (draft-ietf-secsh-filexfer-02 §7).
-const (
-	statusFailure        = 4
-	statusNoConnection   = 6
-	statusConnectionLost = 7
-)
+// statusFailure is SSH_FX_FAILURE (draft-ietf-secsh-filexfer-02 §7).
+const statusFailure = 4
 
 // fileError returns what an error of a request about path means.
 func fileError(uri, path string, err error) error {
@@ -32,16 +29,13 @@ func fileError(uri, path string, err error) error {
 	case err == io.EOF: // the protocol's status, as package sftp tells it
 		// It was as large as it should be when it was opened.
 		cause = shrunk{}
-	case errors.Is(err, errLost), errors.Is(err, pkgsftp.ErrSSHFxConnectionLost), errors.Is(err, pkgsftp.ErrSSHFxNoConnection),
-		errors.Is(err, io.EOF): // of a channel that can't be written to
-		kind, cause = transport.ErrTemporary, errLost
 	case errors.As(err, &status):
-		switch status.Code {
-		case statusNoConnection, statusConnectionLost:
-			kind, cause = transport.ErrTemporary, errLost
-		case statusFailure: // everything that has no code of its own: too many open files, an error of the disk
+		if status.Code == statusFailure { // all that has no code of its own: too many open files, an error of the disk
 			kind = transport.ErrTemporary
 		}
+	case strings.HasPrefix(err.Error(), "sftp: unexpected"): // package sftp's, of an answer that is none
+	default: // what remains went wrong below the protocol
+		kind, cause = transport.ErrTemporary, errLost
 	}
 	return transport.Errorf(kind, uri, "%s: %w", path, cause)
 }

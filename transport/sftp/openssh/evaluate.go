@@ -143,8 +143,8 @@ func (e *evaluation) setDefault(keyword, value string) {
 func (e *evaluation) match(args []string, matters bool) (bool, error) {
 	result := true
 	for len(args) > 0 {
-		criterion, value, assigned := strings.Cut(strings.ToLower(args[0]), "=")
-		criterion, negated := strings.CutPrefix(criterion, "!")
+		criterion, value, assigned := strings.Cut(args[0], "=")
+		criterion, negated := strings.CutPrefix(strings.ToLower(criterion), "!")
 		args = args[1:]
 		var holds bool
 		switch criterion {

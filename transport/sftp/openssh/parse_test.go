@@ -115,6 +115,20 @@ Host *
 	}
 }
 
+func TestMatch(t *testing.T) {
+	for line, want := range map[string]bool{
+		"all": true, "!all": false, "host web": true, "host=web": true, "host w*,x": true, "!host web": false,
+		"host *,!web": false, "originalhost web user Bob": true, "user=Bob": true, "user bob": false,
+		"localuser me": true, "tagged work": false, "canonical": false, "!final": true, "final": false,
+		"host web user somebody": false,
+	} {
+		e := &evaluation{ctx: t.Context(), home: "/", localUser: "me", alias: "web", user: "Bob", values: map[string][]string{}}
+		if got, err := e.match(strings.Fields(line), true); err != nil || got != want {
+			t.Errorf("Match %s: %v, %v", line, got, err)
+		}
+	}
+}
+
 func FuzzConfig(f *testing.F) {
 	f.Add("Host a\n Port 22\nMatch host b,!c user d\nUser \"x\"\n")
 	f.Add("Match final all\nInclude x\nIdentityFile %d/${HOME}\nProxyJump a,b")

@@ -117,7 +117,7 @@ func TestStrangeServers(t *testing.T) {
 		text       string
 	}{
 		{"web server", "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n", transport.ErrPermanent, "no SSH server; it says: HTTP/1.1 400"},
-		{"hangs up", "", transport.ErrTemporary, "EOF"},
+		{"hangs up", "", transport.ErrTemporary, "handshake failed"},
 		{"too many clients", "Exceeded MaxStartups\r\n", transport.ErrThrottled, "Exceeded MaxStartups"},
 		{"penalty", "Not allowed at this time\r\n", transport.ErrThrottled, "Not allowed at this time"},
 	} {
