@@ -128,7 +128,10 @@ func (r *reader) leaveCAR(b *carBlock) error {
 		lie := g.lied(b.cid, b.err)
 		r.s.note(g, lie)
 		r.closeCAR()
-		if len(r.s.order()) == 0 && !r.s.findProviders(r.ctx) {
+		if len(r.s.order()) == 0 {
+			r.s.findProviders(r.ctx)
+		}
+		if len(r.s.order()) == 0 {
 			return r.s.nobody(r.parent, "file "+r.file.String(), []error{lie})
 		}
 		return nil

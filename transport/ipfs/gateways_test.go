@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -96,6 +97,21 @@ func TestGatewayDiesInTheMiddle(t *testing.T) {
 				t.Errorf("with both dead: %v", err)
 			}
 		})
+	}
+}
+
+// Who has something is asked first for the rest of it.
+func TestWhoServedIsAskedFirst(t *testing.T) {
+	b, d, root := blobOf(t)
+	empty, full := &fakeGateway{d: newDAG(t)}, &fakeGateway{d: d}
+	tr := newTransport(t, ipfs.Options{Gateways: []string{serve(t, empty.ServeHTTP), serve(t, full.ServeHTTP)}, Reading: ipfs.Blocks})
+	for range 10 {
+		if got, err := read(t, tr, "ipfs://"+root.String(), b.Descriptor()); err != nil || !bytes.Equal(got, b.Bytes()) {
+			t.Fatalf("%d bytes, %v", len(got), err)
+		}
+	}
+	if n := empty.raws.Load(); n != 1 {
+		t.Errorf("the gateway that has nothing was asked %d times", n)
 	}
 }
 
@@ -195,7 +211,9 @@ func TestProviders(t *testing.T) {
 		"JSON":   {"application/json", `{"Providers":[{"Schema":"bitswap"},` + record + `]}`},
 		"NDJSON": {"application/x-ndjson", `{"Schema":"bitswap"}` + "\n" + record + "\n"},
 	} {
+		var asked atomic.Int64
 		router := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			asked.Add(1)
 			if r.URL.Path != "/routing/v1/providers/"+root.String() {
 				http.NotFound(w, r)
 				return
@@ -217,9 +235,15 @@ func TestProviders(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer tr.Close()
-			got, err := read(t, tr, "ipfs://"+root.String(), b.Descriptor())
-			if err != nil || !bytes.Equal(got, b.Bytes()) {
-				t.Errorf("%d bytes, %v", len(got), err)
+			before := asked.Load()
+			for range 3 {
+				got, err := read(t, tr, "ipfs://"+root.String(), b.Descriptor())
+				if err != nil || !bytes.Equal(got, b.Bytes()) {
+					t.Errorf("%d bytes, %v", len(got), err)
+				}
+			}
+			if n := asked.Load() - before; n != 1 {
+				t.Errorf("the router was asked %d times", n)
 			}
 		})
 	}

@@ -56,20 +56,18 @@ type provided struct {
 	until time.Time
 }
 
-// findProviders adds the gateways that routers know to have the session's root,
-// and reports whether it added any. It asks once for each session.
-func (s *session) findProviders(ctx context.Context) bool {
-	s.mu.Lock()
-	routed := s.routed || s.only || !s.root.Defined() || len(s.t.routers) == 0
-	s.routed = true
-	s.mu.Unlock()
-	if routed || ctx.Err() != nil {
-		return false
+// findProviders adds the gateways that routers know to have the session's root.
+// It asks once for each session; whoever comes meanwhile waits for the answer.
+func (s *session) findProviders(ctx context.Context) {
+	s.routing.Lock()
+	defer s.routing.Unlock()
+	if s.routed || s.only || !s.root.Defined() || len(s.t.routers) == 0 || ctx.Err() != nil {
+		return
 	}
+	s.routed = true
 	urls := s.t.providersOf(ctx, s.root)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	before := len(s.gateways)
 	for _, u := range urls {
 		e, err := parseEndpoint(u)
 		if err != nil || e.authorization != "" {
@@ -80,7 +78,6 @@ func (s *session) findProviders(ctx context.Context) bool {
 			s.gateways = append(s.gateways, g)
 		}
 	}
-	return len(s.gateways) > before
 }
 
 // providersOf asks the routers, all at once, for gateways that have c. Routers

@@ -36,7 +36,9 @@ type session struct {
 	gateways  []*gateway
 	preferred *gateway // which answered last
 	liars     map[*gateway]error
-	routed    bool // routers were asked
+
+	routing sync.Mutex // held while routers are asked
+	routed  bool       // they were
 }
 
 // session returns a session for an ipfs: or ipns: place, its name resolved.
@@ -47,6 +49,7 @@ func (t *Transport) session(ctx context.Context, p *place) (*session, error) {
 	}
 	s := &session{t: t, uri: p.uri, root: p.root, path: p.path, gateways: gateways, liars: map[*gateway]error{}}
 	if p.name == "" {
+		s.askFirst(t.servedBy(s.root))
 		return s, nil
 	}
 	target, err := t.resolveName(ctx, s, p.name)
@@ -55,7 +58,16 @@ func (t *Transport) session(ctx context.Context, p *place) (*session, error) {
 	}
 	s.root = target.root
 	s.path = append(slices.Clone(target.path), p.path...)
+	s.askFirst(t.servedBy(s.root))
 	return s, nil
+}
+
+// askFirst has g asked first, which may be one that a router named.
+func (s *session) askFirst(g *gateway) {
+	s.preferred = g
+	if g != nil && !slices.Contains(s.gateways, g) {
+		s.gateways = append(s.gateways, g)
+	}
 }
 
 // atGateway returns a session that asks the gateway of p only.
@@ -173,9 +185,10 @@ func (s *session) ask(ctx context.Context, what string, request func(ctx context
 	for {
 		g, last := s.next(asked)
 		if g == nil {
-			if s.findProviders(ctx) {
-				continue
-			}
+			s.findProviders(ctx)
+			g, last = s.next(asked)
+		}
+		if g == nil {
 			return s.nobody(ctx, what, failures)
 		}
 		asked[g] = true
@@ -257,10 +270,30 @@ func (s *session) order() []*gateway {
 	return all
 }
 
+// prefer remembers who answered, for this session and those to come: a kubo
+// that has to look for what another gateway holds should not be asked for each
+// range first.
 func (s *session) prefer(g *gateway) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.preferred == g {
+		return
+	}
 	s.preferred = g
+	s.t.mu.Lock()
+	defer s.t.mu.Unlock()
+	if len(s.t.served) >= maxRemembered {
+		clear(s.t.served)
+	}
+	s.t.served[s.root.KeyString()] = g
+}
+
+// servedBy returns the gateway that answered last for what is below root, or
+// nil.
+func (t *Transport) servedBy(root cid.Cid) *gateway {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.served[root.KeyString()]
 }
 
 // note remembers a gateway's failure: a liar's for the session, others' for a

@@ -83,6 +83,7 @@ type Transport struct {
 
 	mu       sync.Mutex
 	gateways map[gatewayKey]*gateway
+	served   map[string]*gateway // by root
 }
 
 var (
@@ -99,6 +100,7 @@ func New(client *httpclient.Client, options Options) (*Transport, error) {
 		options:  options,
 		cache:    newCache(),
 		gateways: map[gatewayKey]*gateway{},
+		served:   map[string]*gateway{},
 	}
 	if t.options.Resolver == nil {
 		t.options.Resolver = net.DefaultResolver
