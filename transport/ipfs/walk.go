@@ -51,7 +51,8 @@ type Entry struct {
 // Walk goes through the directory at uri, ipfs: or ipns:, and all below it, each
 // directory before what is in it. The directory itself is not among the
 // entries. It ends after the first error, which is one as Open's, or ctx's.
-// Files may be opened while it goes on and after it ended.
+// Files may be opened while it goes on and after it ended. A small DAG may stand
+// for very many entries; how many are too many is for the caller to say.
 func (t *Transport) Walk(ctx context.Context, uri string) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		s, n, err := t.root(ctx, uri)
