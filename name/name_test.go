@@ -242,6 +242,16 @@ func TestAbsolute(t *testing.T) {
 
 // Whatever Parse accepts, its canonical form is read back as the same name, and
 // is its own canonical form.
+// A password in what is no name isn't repeated.
+func TestErrorHidesPassword(t *testing.T) {
+	for _, in := range []string{"x://user:secret@h/a", "https://u:secret@h", "sftp://u:secret@h/x", "docker://u:secret@x@h/B", "s3://u:secret@b/%zz"} {
+		_, err := name.Parse(in)
+		if err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: %v", in, err)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
 		"alpine", "docker://oci:5000/x", "a/b:c@" + sha, "oci:/a%3Ab:v@" + blake, "oci:%25%3A%253A", "docker-archive:a:@1",

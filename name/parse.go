@@ -37,11 +37,25 @@ type Error struct {
 
 // Error returns the line: the name, the position and the problem.
 func (e *Error) Error() string {
-	in := clip(e.Input)
+	in := clip(redact(e.Input))
 	if e.Pos == 0 {
 		return fmt.Sprintf("name %q: %s", in, e.Problem)
 	}
 	return fmt.Sprintf("name %q, character %d: %s", in, e.Pos, e.Problem)
+}
+
+// redact leaves a password out of what looks like a URI with one.
+func redact(s string) string {
+	start := strings.Index(s, "://") + len("://")
+	authority, _, _ := strings.Cut(s[max(start, 0):], "/")
+	if start < len("://") || !strings.Contains(authority, "@") {
+		return s
+	}
+	user, _, ok := strings.Cut(authority[:strings.LastIndexByte(authority, '@')], ":")
+	if !ok {
+		return s
+	}
+	return s[:start] + user + ":xxxxx" + s[start+strings.LastIndexByte(authority, '@'):]
 }
 
 // clip keeps what errors repeat of a name short.

@@ -21,16 +21,19 @@ func (a *app) bundleCommand() *cobra.Command {
 		Short: "Make an OCI runtime bundle of an image; print the image's digest",
 		Long: `Bundle pulls an image and unpacks it, while it arrives, into an OCI runtime
 bundle: DIR/config.json and DIR/rootfs. DIR must not exist or be empty; it
-appears only when every layer was confirmed.`,
+appears only when every layer was confirmed.
+
+An IPFS directory that is itself such a bundle is fetched as one.`,
 		Example: `  waybill bundle alpine:3.20 ./alpine && sudo runc run --bundle ./alpine test
-  waybill bundle oci:/mnt/usb/app:1 /var/lib/app --platform linux/arm64`,
+  waybill bundle oci:/mnt/usb/app:1 /var/lib/app --platform linux/arm64
+  waybill bundle ipfs://bafy… ./app`,
 		Args: exactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			n, err := parseName(cmd, args[0])
 			if err != nil {
 				return err
 			}
-			req, err := a.request(cmd, &f)
+			req, err := a.request(cmd, n, &f)
 			if err != nil {
 				return err
 			}
@@ -41,6 +44,9 @@ appears only when every layer was confirmed.`,
 				return usageError{cmd, fmt.Errorf("the bundle's directory is empty")}
 			}
 			if err := bundle.CheckTarget(args[1]); err != nil {
+				return err
+			}
+			if done, err := a.bundleTree(cmd.Context(), n, args[1]); done || err != nil {
 				return err
 			}
 			record, err := a.pull(cmd.Context(), n, req, func(ctx context.Context, s *pull.Session) error {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -109,6 +110,9 @@ func classify(ctx context.Context, err error, offline bool) outcome {
 	case errors.Is(err, fetch.ErrVerification), errors.Is(err, bundle.ErrDiffID):
 		out.Code = exitVerify
 		out.Hint = "nothing was kept; name a source that can be trusted to have the right bytes with --from URI"
+	case errors.Is(err, transport.ErrRefused) && !overHTTP(out.Sources):
+		out.Code = exitRefused
+		out.Hint = "do what the line of the source says if it is meant to be trusted; its page in docs/ says more"
 	case errors.Is(err, transport.ErrRefused):
 		out.Code = exitRefused
 		out.Hint = `allow the host in the configuration ([host."HOST"] trusted = true) if it is meant to be reached`
@@ -116,10 +120,14 @@ func classify(ctx context.Context, err error, offline bool) outcome {
 		out.Hint = `free some space, run "waybill gc", or choose another place with --store DIR; what was fetched is kept`
 	case errors.Is(err, bundle.ErrLimit):
 		out.Hint = "raise bundle.max-size in the configuration if the image is meant to be that large"
+	case errors.As(err, new(*tls.CertificateVerificationError)) && !overHTTP(out.Sources):
+		out.Hint = "have the system trust the certificate's authority, or name its file in SSL_CERT_FILE"
 	case errors.As(err, new(*tls.CertificateVerificationError)):
 		out.Hint = "put the certificate of its authority into a certs.d directory (see waybill config), or take any with --insecure=HOST"
 	case errors.As(err, &handshake):
 		out.Hint = "where it doesn't speak TLS, allow plain http with --plain-http=HOST"
+	case errors.Is(err, transport.ErrUnauthorized) && !overHTTP(out.Sources):
+		out.Hint = "where the place looks for credentials stands on its page in docs/; or name another source with --from URI"
 	case errors.Is(err, transport.ErrUnauthorized):
 		out.Hint = "log in with docker login or podman login, or name another source with --from URI"
 	case errors.Is(err, fetch.ErrUnavailable), errors.Is(err, transport.ErrTemporary):
@@ -134,6 +142,15 @@ func classify(ctx context.Context, err error, offline bool) outcome {
 		out.Hint = `run "waybill explain" for what happened, or the command again with -v`
 	}
 	return out
+}
+
+// overHTTP reports whether one of the sources is a registry or web server, to
+// which docker's logins and certificates, and the configuration of hosts, apply.
+func overHTTP(sources []outcomeSource) bool {
+	return len(sources) == 0 || slices.ContainsFunc(sources, func(s outcomeSource) bool {
+		scheme, _, _ := strings.Cut(s.URI, ":")
+		return scheme == "docker" || scheme == "https" || scheme == "http"
+	})
 }
 
 // report says on stderr what went wrong and returns the exit code. Before the

@@ -75,7 +75,7 @@ size, sends parts of it, how soon and how fast. What it sends is not verified.`,
 			if err != nil {
 				return err
 			}
-			req, err := a.request(cmd, &f)
+			req, err := a.request(cmd, n, &f)
 			if err != nil {
 				return err
 			}

@@ -35,7 +35,7 @@ An interrupted pull goes on where it stopped, from any source.`,
 			if err != nil {
 				return err
 			}
-			req, err := a.request(cmd, &f)
+			req, err := a.request(cmd, n, &f)
 			if err != nil {
 				return err
 			}
@@ -163,7 +163,7 @@ to FILE or stdout. Nothing is written before the whole was verified. Without
 			if a.flags.json && (out == "" || out == "-") {
 				return usageError{cmd, fmt.Errorf("--json and the blob can't both go to stdout; give -o FILE")}
 			}
-			req, err := a.request(cmd, &imageFlags{from: from})
+			req, err := a.request(cmd, n, &imageFlags{from: from})
 			if err != nil {
 				return err
 			}

@@ -69,7 +69,7 @@ func (f *imageFlags) add(cmd *cobra.Command) {
 }
 
 // request makes a pull's request of the flags.
-func (a *app) request(cmd *cobra.Command, f *imageFlags) (pull.Request, error) {
+func (a *app) request(cmd *cobra.Command, n name.Name, f *imageFlags) (pull.Request, error) {
 	req := pull.Request{Offline: a.flags.offline}
 	if p := a.config.Platform; p != "" { // --platform is laid over it
 		filter, err := image.ParsePlatform(p)
@@ -78,12 +78,14 @@ func (a *app) request(cmd *cobra.Command, f *imageFlags) (pull.Request, error) {
 		}
 		req.Platform = filter
 	}
-	if len(f.from) == 0 {
-		return req, nil
-	}
 	t, err := a.transports()
 	if err != nil {
 		return req, err
+	}
+	if n.Kind == name.Place {
+		if err := t.check(n.Path); err != nil {
+			return req, usageError{cmd, fmt.Errorf("name: %w", err)}
+		}
 	}
 	for _, uri := range f.from {
 		l, err := locate.From(uri, "--from")

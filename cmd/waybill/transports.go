@@ -40,6 +40,7 @@ type transports struct {
 	registry *registry.Client
 	archives *archive.Transport
 	torrents *bittorrent.Transport
+	gateways *ipfs.Transport
 	// warn tells of what a registry wants its users to know.
 	warn func(source, text string)
 }
@@ -63,7 +64,8 @@ func (a *app) newTransports() (*transports, error) {
 		},
 		Warn: func(host, text string) { t.warn("docker://"+host, text) },
 	})
-	gateways, err := ipfs.New(t.http, ipfs.Options{Gateways: c.IPFS.Gateways, Routers: c.IPFS.Routers})
+	var err error
+	t.gateways, err = ipfs.New(t.http, ipfs.Options{Gateways: c.IPFS.Gateways, Routers: c.IPFS.Routers})
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +79,7 @@ func (a *app) newTransports() (*transports, error) {
 		"s3":     s3.New(t.http),
 		"gs":     gcs.New(gcs.Options{HTTP: t.http}),
 		"azblob": azblob.New(azblob.Options{HTTP: t.http}),
-		"ipfs":   gateways, "ipns": gateways, "ipfs+https": gateways, "ipfs+http": gateways,
+		"ipfs":   t.gateways, "ipns": t.gateways, "ipfs+https": t.gateways, "ipfs+http": t.gateways,
 		"magnet": t.torrents, "torrent": t.torrents,
 	}
 	return t, nil

@@ -11,7 +11,7 @@ import (
 )
 
 // tablePackage is the first column of ARCHITECTURE.md's table of packages.
-var tablePackage = regexp.MustCompile("(?m)^\\| `([a-z/]+)` \\|")
+var tablePackage = regexp.MustCompile("(?m)^\\| `([a-z0-9/]+)` \\|")
 
 // notInTable are packages that are no part of the program.
 var notInTable = regexp.MustCompile(`^(bench|test/.*|internal/faultserver/faultserverd|transport/local/localtest)$`)
