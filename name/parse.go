@@ -46,16 +46,20 @@ func (e *Error) Error() string {
 
 // redact leaves a password out of what looks like a URI with one.
 func redact(s string) string {
-	start := strings.Index(s, "://") + len("://")
-	authority, _, _ := strings.Cut(s[max(start, 0):], "/")
-	if start < len("://") || !strings.Contains(authority, "@") {
-		return s
-	}
-	user, _, ok := strings.Cut(authority[:strings.LastIndexByte(authority, '@')], ":")
+	scheme, rest, ok := strings.Cut(s, "://")
 	if !ok {
 		return s
 	}
-	return s[:start] + user + ":xxxxx" + s[start+strings.LastIndexByte(authority, '@'):]
+	end := len(rest)
+	if i := strings.IndexByte(rest, '/'); i >= 0 {
+		end = i
+	}
+	at := strings.LastIndexByte(rest[:end], '@')
+	user, _, hasPassword := strings.Cut(rest[:max(at, 0)], ":")
+	if !hasPassword {
+		return s
+	}
+	return scheme + "://" + user + ":xxxxx" + rest[at:]
 }
 
 // clip keeps what errors repeat of a name short.
