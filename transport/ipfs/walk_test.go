@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"iter"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,12 +13,15 @@ import (
 	"testing"
 	"time"
 
+	unixfspb "github.com/ipfs/boxo/ipld/unixfs/pb"
+	"github.com/ipfs/go-cid"
+
 	"github.com/waybill-project/waybill/bundle"
 	"github.com/waybill-project/waybill/transport"
 	"github.com/waybill-project/waybill/transport/ipfs"
 )
 
-// A directory that is a runtime bundle goes through kubo and back, and runs.
+// A directory that is a runtime bundle goes through kubo and back.
 func TestWalkOfABundle(t *testing.T) {
 	kubo := startKubo(t, nil)
 	dir := t.TempDir()
@@ -50,13 +54,7 @@ func TestWalkOfABundle(t *testing.T) {
 			t.Fatal(err)
 		}
 		to := filepath.Join(t.TempDir(), "bundle")
-		err = bundle.CreateTree(t.Context(), to, func(yield func(bundle.TreeEntry, error) bool) {
-			for e, err := range tr.Walk(t.Context(), "ipfs://"+id) {
-				if !yield(bundle.TreeEntry(e), err) {
-					return
-				}
-			}
-		}, bundle.TreeOptions{})
+		err = bundle.CreateTree(t.Context(), to, treeOf(t.Context(), tr, "ipfs://"+id), bundle.TreeOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -105,4 +103,63 @@ func TestWalkOfABundle(t *testing.T) {
 			t.Errorf("got %v", last)
 		}
 	})
+}
+
+// What a directory must not hold, and what becomes of it.
+func TestWalkOfMalformedDirectories(t *testing.T) {
+	d := newDAG(t)
+	leaf := d.leaf([]byte("leaf")).cid
+	dir := func(children ...child) cid.Cid {
+		return d.node(&unixfspb.Data{Type: unixfspb.Data_Directory.Enum()}, children...)
+	}
+	deep := dir()
+	for range 102 {
+		deep = dir(child{name: "d", cid: deep})
+	}
+	link := func(target string) cid.Cid {
+		return d.node(&unixfspb.Data{Type: unixfspb.Data_Symlink.Enum(), Data: []byte(target)})
+	}
+	named := func(name string) cid.Cid { return dir(child{name: name, cid: leaf}) }
+	config := child{name: "config.json", cid: d.leaf([]byte(`{"ociVersion":"1.0.2","root":{"path":"rootfs"}}`)).cid}
+	tests := []struct {
+		name string
+		root cid.Cid
+		want string
+	}{
+		{"dots", named(".."), `".." is not the name of a file`},
+		{"a slash", named("a/b"), `"a/b" is not the name of a file`},
+		{"no name", named(""), `"" is not the name of a file`},
+		{"NUL", named("a\x00"), "is not the name of a file"},
+		{"a long name", named(strings.Repeat("a", 256)), "a name of more than 255 bytes"},
+		{"too deep", deep, "more than 100 directories deep"},
+		{"a link to nothing", dir(child{name: "l", cid: link("")}), "with a target of 0 bytes"},
+		{"a link to very much", dir(child{name: "l", cid: link(strings.Repeat("a", 4096))}), "with a target of 4096 bytes"},
+		{"a missing block", dir(child{name: "d", cid: newDAG(t).directory(map[string]cid.Cid{"nowhere else": leaf})}), "no such block"},
+		{"a name twice, a link first", dir(config, child{name: "a", cid: link("/tmp")}, child{name: "a", cid: dir(child{name: "x", cid: leaf})}), "it is there twice"},
+		{"a name twice, a directory first", dir(config, child{name: "a", cid: dir(child{name: "x", cid: leaf})}, child{name: "a", cid: link("/tmp")}), "it is there twice"},
+	}
+	tr := newTransport(t, ipfs.Options{Gateways: []string{serve(t, (&fakeGateway{d: d}).ServeHTTP)}})
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			parent := t.TempDir()
+			err := bundle.CreateTree(t.Context(), filepath.Join(parent, "b"), treeOf(t.Context(), tr, "ipfs://"+tt.root.String()), bundle.TreeOptions{})
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want %q", err, tt.want)
+			}
+			if left, err := os.ReadDir(parent); err != nil || len(left) > 0 {
+				t.Errorf("left behind: %v, %v", left, err)
+			}
+		})
+	}
+}
+
+// treeOf is a walk as a bundle takes it.
+func treeOf(ctx context.Context, tr *ipfs.Transport, uri string) iter.Seq2[bundle.TreeEntry, error] {
+	return func(yield func(bundle.TreeEntry, error) bool) {
+		for e, err := range tr.Walk(ctx, uri) {
+			if !yield(bundle.TreeEntry(e), err) {
+				return
+			}
+		}
+	}
 }
