@@ -73,7 +73,12 @@ func (t *Transmission) Start(ctx context.Context) error {
 		return err
 	}
 	t.Process = p
-	return nil
+	// What was there before is only trusted after it was hashed again, where
+	// the daemon was killed before it could write down that it had done so.
+	if err := t.call(ctx, "torrent-verify", map[string]any{}, nil); err != nil {
+		return err
+	}
+	return t.settled(ctx, 0)
 }
 
 // configure writes settings.json.
@@ -115,10 +120,15 @@ func (t *Transmission) Add(ctx context.Context, torrentFile, content string) err
 	if err := t.call(ctx, "torrent-add", map[string]any{"metainfo": metainfo, "download-dir": content, "paused": false}, &added); err != nil {
 		return err
 	}
-	id := max(added.Torrent.ID, added.Duplicate.ID)
+	return t.settled(ctx, max(added.Torrent.ID, added.Duplicate.ID))
+}
+
+// settled waits until a torrent, or with id 0 every one, is downloading or
+// seeding.
+func (t *Transmission) settled(ctx context.Context, id int) error {
 	for {
-		status, _, err := t.status(ctx, id)
-		if err != nil || status == 4 || status == 6 { // downloading, seeding
+		settled, _, err := t.status(ctx, id)
+		if err != nil || settled {
 			return err
 		}
 		select {
@@ -146,9 +156,9 @@ func (t *Transmission) Done(ctx context.Context) error {
 	}
 }
 
-// status returns the status of a torrent and the bytes it lacks; with id 0 of
-// all of them together.
-func (t *Transmission) status(ctx context.Context, id int) (status int, left int64, err error) {
+// status returns whether a torrent is downloading or seeding, and the bytes it
+// lacks; with id 0 of all of them together.
+func (t *Transmission) status(ctx context.Context, id int) (settled bool, left int64, err error) {
 	args := map[string]any{"fields": []string{"status", "leftUntilDone", "errorString", "metadataPercentComplete"}}
 	if id != 0 {
 		args["ids"] = []int{id}
@@ -161,16 +171,18 @@ func (t *Transmission) status(ctx context.Context, id int) (status int, left int
 		}
 	}
 	if err := t.call(ctx, "torrent-get", args, &got); err != nil {
-		return 0, 0, err
+		return false, 0, err
 	}
+	settled = true
 	for _, one := range got.Torrents {
-		status = one.Status
+		const downloading, seeding = 4, 6
+		settled = settled && (one.Status == downloading || one.Status == seeding)
 		left += one.LeftUntilDone
 		if one.ErrorString != "" && id != 0 {
-			return 0, 0, fmt.Errorf("transmission: %s", one.ErrorString)
+			return false, 0, fmt.Errorf("transmission: %s", one.ErrorString)
 		}
 	}
-	return status, left, nil
+	return settled, left, nil
 }
 
 // call makes a request of transmission's RPC.

@@ -44,6 +44,38 @@ func (sw *swarm) open(ctx context.Context, uri string, file entry, offset, lengt
 	return b
 }
 
+// begin waits for the first byte. A peer that has the piece may still let one
+// wait for its turn: only when it sends, it has agreed to.
+func (b *body) begin() error {
+	for {
+		wait, err := b.await()
+		if wait == nil || err != nil {
+			return err
+		}
+		if err := b.wait(wait); err != nil {
+			return err
+		}
+	}
+}
+
+// await returns what to wait for until there is something to read, if not nil.
+func (b *body) await() (<-chan struct{}, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.ended(); err != nil || b.pos == b.end {
+		return nil, err
+	}
+	room := b.sw.mem.waitRoom()
+	p := b.current()
+	switch {
+	case p == nil:
+		return room, nil
+	case b.sw.mem.whole(p):
+		return nil, nil
+	}
+	return p.done, nil
+}
+
 // Read implements io.Reader.
 func (b *body) Read(dst []byte) (int, error) {
 	for {
@@ -115,6 +147,13 @@ func (b *body) current() *piece {
 		p = b.held[b.index()]
 	}
 	return p
+}
+
+// whole reports whether p can be read.
+func (m *memory) whole(p *piece) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return p.complete && !p.evicted
 }
 
 func (m *memory) lost(p *piece) bool {

@@ -8,16 +8,13 @@ import (
 	"io"
 	"net/netip"
 	"net/url"
-	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/anacrolix/torrent/metainfo"
 	infohash_v2 "github.com/anacrolix/torrent/types/infohash-v2"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/waybill-project/waybill/conformance/transporttest"
 	"github.com/waybill-project/waybill/test/realserver"
@@ -25,11 +22,16 @@ import (
 	"github.com/waybill-project/waybill/transport/bittorrent"
 )
 
+// addresses counts the addresses of the loopback network that were given out:
+// clients know each other by address, so every transport has its own.
+var addresses atomic.Uint32
+
 // loopback are options that find peers only where a test says so.
 func loopback() bittorrent.Options {
+	n := addresses.Add(1)
 	return bittorrent.Options{
 		NoDHT: true, NoLSD: true,
-		Listen:          netip.MustParseAddr("127.0.0.1"),
+		Listen:          netip.AddrFrom4([4]byte{127, 0, byte(1 + n/200), byte(1 + n%200)}),
 		MetadataTimeout: 20 * time.Second,
 		StallTimeout:    20 * time.Second,
 	}
@@ -146,14 +148,3 @@ func pullRange(ctx context.Context, tr transport.Transport, uri string, b transp
 		}
 	}
 }
-
-// run runs a program that must succeed.
-func run(t testing.TB, name string, args ...string) {
-	t.Helper()
-	if out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput(); err != nil {
-		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
-	}
-}
-
-var _ = os.Stdout
-var _ ocispec.Descriptor

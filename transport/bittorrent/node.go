@@ -148,7 +148,7 @@ func (n *node) port() int { return n.conns.listener.Addr().(*net.TCPAddr).Port }
 // join returns the torrent of l. The transport's lock is held.
 func (n *node) join(l *link) (*swarm, error) {
 	sw := &swarm{
-		node: n, mem: n.mem, ready: make(chan struct{}), left: make(chan struct{}),
+		node: n, mem: n.mem, refused: make(chan struct{}), left: make(chan struct{}),
 		pieces: map[int]*piece{}, told: map[int]bool{}, verified: map[int]bool{}, content: map[int64]*seeded{},
 	}
 	opts := torrent.AddTorrentOpts{InfoHash: l.short(), Storage: sw, InfoBytes: l.info, DisableInitialPieceCheck: true}
@@ -163,7 +163,7 @@ func (n *node) join(l *link) (*swarm, error) {
 			}
 		}
 	} else {
-		sw.t, sw.hashes = t, l.hashes()
+		sw.t, sw.ready, sw.hashes = t, t.GotInfo(), l.hashes()
 		t.SetOnWriteChunkError(func(error) {}) // errGone is no failure
 		if !n.options.Seed {
 			t.DisallowDataUpload()
@@ -171,9 +171,9 @@ func (n *node) join(l *link) (*swarm, error) {
 		n.swarms = append(n.swarms, sw)
 	}
 	if l.info != nil {
-		if err := t.SetInfoBytes(l.info); err != nil && sw.invalid == nil {
-			return nil, transport.Errorf(transport.ErrPermanent, l.uri, "%w", err)
-		}
+		// It is the same where the torrent is known already, and what is wrong
+		// with it is found out by whoever waits for the metadata.
+		_ = t.SetInfoBytes(l.info)
 	}
 	if len(l.layers) > 0 {
 		select {

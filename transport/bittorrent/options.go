@@ -13,8 +13,8 @@ import (
 // Defaults of [Options].
 const (
 	DefaultMemory          = 64 << 20
-	DefaultMetadataTimeout = time.Minute
-	DefaultStallTimeout    = 30 * time.Second
+	DefaultMetadataTimeout = 18 * time.Second
+	DefaultStallTimeout    = 15 * time.Second
 	DefaultIdle            = time.Minute
 )
 
@@ -27,8 +27,8 @@ type Options struct {
 	// MetadataTimeout is how long Open waits for a magnet's metadata; zero
 	// means DefaultMetadataTimeout.
 	MetadataTimeout time.Duration
-	// StallTimeout is how long a Read waits while the whole swarm sends
-	// nothing; zero means DefaultStallTimeout.
+	// StallTimeout is how long Open, once the metadata are known, and a Read
+	// wait while nobody in the swarm sends anything; zero means DefaultStallTimeout.
 	StallTimeout time.Duration
 	// Idle is how long a torrent stays joined when nobody reads it; zero means
 	// DefaultIdle.

@@ -204,8 +204,10 @@ func (sw *swarm) searchPublicly(ctx context.Context) {
 	select {
 	case <-ctx.Done():
 		return
+	case <-sw.refused:
+		return
 	case <-sw.ready:
-		if sw.private || sw.invalid != nil {
+		if sw.private {
 			return
 		}
 	}

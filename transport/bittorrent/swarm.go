@@ -21,14 +21,16 @@ type swarm struct {
 	mem  *memory
 	t    *torrent.Torrent
 
-	// ready is closed when the metadata are known and err, info, files and
-	// pieceLength are set. What is wrong with them is invalid.
-	ready       chan struct{}
+	// ready is closed when the metadata are known, refused instead when they
+	// can't be used, for the reason invalid. What follows is set by then.
+	ready       <-chan struct{}
+	refused     chan struct{}
 	info        *metainfo.Info
 	files       []entry
 	length      int64 // of all files and padding
 	pieceLength int64
 	invalid     error
+	refuse      sync.Once
 	private     bool
 
 	// left is closed when the torrent is dropped; leave cancels what looks for
@@ -66,13 +68,15 @@ type swarm struct {
 // setInfo takes the metadata, which came from the torrent file or from peers
 // and are what the infohash is of.
 func (sw *swarm) setInfo(info *metainfo.Info) error {
-	defer close(sw.ready)
 	err := validate(info)
 	if err == nil && info.PieceLength > sw.mem.limit {
 		err = fmt.Errorf("pieces of %d bytes, more than the limit of %d bytes of memory for pieces", info.PieceLength, sw.mem.limit)
 	}
 	if err != nil {
-		sw.invalid = err
+		sw.refuse.Do(func() {
+			sw.invalid = err
+			close(sw.refused)
+		})
 		return err
 	}
 	sw.info, sw.files, sw.pieceLength, sw.length = info, entries(info), info.PieceLength, info.TotalLength()
@@ -100,15 +104,14 @@ func (sw *swarm) metadata(ctx context.Context, uri string, timeout time.Duration
 	defer timer.Stop()
 	select {
 	case <-sw.ready:
+	case <-sw.refused:
+		return transport.Errorf(transport.ErrPermanent, uri, "not a usable torrent: %w", sw.invalid)
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-sw.left:
 		return transport.Errorf(transport.ErrTemporary, uri, "the transport was closed")
 	case <-timer.C:
 		return transport.Errorf(transport.ErrTemporary, uri, "no peer has sent the metadata of the torrent within %v; %s", timeout, sw.state())
-	}
-	if sw.invalid != nil {
-		return transport.Errorf(transport.ErrPermanent, uri, "not a usable torrent: %w", sw.invalid)
 	}
 	return nil
 }

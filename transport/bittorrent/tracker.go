@@ -120,9 +120,7 @@ func (sw *swarm) announceRequest(hash [20]byte, event tracker.AnnounceEvent) tra
 	}
 	select {
 	case <-sw.ready:
-		if sw.invalid == nil {
-			r.Left = sw.bytesLeft()
-		}
+		r.Left = sw.bytesLeft()
 	default:
 	}
 	if event == tracker.Stopped {
@@ -230,7 +228,8 @@ func (n *node) announceHTTP(ctx context.Context, trackerURL string, r tracker.An
 	if err := checkDepth(body); err != nil {
 		return a, err
 	}
-	return a, a.read(body)
+	err = a.read(body)
+	return a, err
 }
 
 // announceQuery is the query of BEP 3. Its binary values are escaped byte by

@@ -33,9 +33,10 @@ func New(options Options) *Transport {
 	return &Transport{options: options.withDefaults()}
 }
 
-// Open implements [transport.Transport]. It returns when the torrent's metadata
-// are known; the reader waits for the bytes. The reader ends in
-// [transport.ErrTemporary] when nobody sends any for Options.StallTimeout.
+// Open implements [transport.Transport]. It returns when the metadata of the
+// torrent are known and the piece with the first byte has come. It and the
+// reader end in [transport.ErrTemporary] when nobody sends anything for
+// Options.StallTimeout.
 func (t *Transport) Open(ctx context.Context, route transport.Route, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error) {
 	sw, file, err := t.find(ctx, route.URI, desc)
 	if err != nil {
@@ -48,7 +49,12 @@ func (t *Transport) Open(ctx context.Context, route transport.Route, desc ocispe
 		sw.unuse()
 		return nil, transport.Errorf(transport.ErrPermanent, route.URI, "no %d bytes at offset %d in %d bytes", length, offset, file.length)
 	}
-	return sw.open(ctx, route.URI, file, offset, length), nil
+	b := sw.open(ctx, route.URI, file, offset, length)
+	if err := b.begin(); err != nil {
+		b.Close()
+		return nil, err
+	}
+	return b, nil
 }
 
 // Size implements [transport.Sizer].

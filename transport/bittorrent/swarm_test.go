@@ -1,0 +1,288 @@
+package bittorrent_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/anacrolix/torrent/metainfo"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/waybill-project/waybill/conformance/transporttest"
+	"github.com/waybill-project/waybill/test/realserver"
+	"github.com/waybill-project/waybill/transport"
+	"github.com/waybill-project/waybill/transport/bittorrent"
+)
+
+func TestVersions(t *testing.T) {
+	for _, v := range []realserver.Version{realserver.V1, realserver.V2, realserver.Hybrid} {
+		t.Run(string(v), func(t *testing.T) {
+			t.Parallel()
+			// A layout: pieces of v1 lie over files, those of v2 don't.
+			dir := t.TempDir()
+			b := transporttest.NewBlob(11, 3<<20+77)
+			layout := beside(t, dir, b)
+			f := file(t, layout, v)
+			s := libtorrent(t, f, dir)
+			tr := newTransport(t, loopback())
+			pull(t, tr, magnet(t, f, s.Peer), b)
+			pull(t, tr, "torrent:"+f, b) // known by now; the path of its file does
+			pull(t, tr, magnet(t, f, s.Peer)+"#blobs/sha256/"+b.Digest.Encoded(), b)
+		})
+	}
+}
+
+func TestSmallBlobByPiecesRoot(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	b := transporttest.NewBlob(12, 9000)
+	os.MkdirAll(filepath.Join(dir, "d"), 0o755)
+	b.WriteFile(t, filepath.Join(dir, "d", "config.json"))
+	transporttest.NewBlob(13, 9000).WriteFile(t, filepath.Join(dir, "d", "other"))
+	f := file(t, filepath.Join(dir, "d"), realserver.V2)
+	s := libtorrent(t, f, dir)
+	pull(t, newTransport(t, loopback()), magnet(t, f, s.Peer), b)
+}
+
+func TestTrackers(t *testing.T) {
+	tracker, err := realserver.StartTracker(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(tracker.Stop)
+	b := transporttest.NewBlob(14, 2<<20)
+	dir := t.TempDir()
+	content := blobFile(t, dir, b)
+	for scheme, url := range map[string]string{"http": tracker.HTTP, "udp": tracker.UDP} {
+		t.Run(scheme, func(t *testing.T) {
+			f := create(t, content, realserver.TorrentOptions{Trackers: []string{url}, Private: scheme == "udp"})
+			allow(t, tracker, f)
+			s := transmission(t, realserver.TransmissionOptions{Host: "127.0.0.9"})
+			if err := s.Add(t.Context(), f, dir); err != nil {
+				t.Fatal(err)
+			}
+			pull(t, newTransport(t, loopback()), "torrent:"+f, b)
+		})
+	}
+}
+
+// allow makes the tracker track torrents.
+func allow(t testing.TB, tracker *realserver.Tracker, torrentFile string) {
+	t.Helper()
+	mi, err := metainfo.LoadFromFile(torrentFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tracker.Allow(mi.HashInfoBytes().HexString()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// liar starts a seeder of a torrent whose content is other than it should be.
+func liar(t *testing.T, torrentFile string, b transporttest.Blob, host string) *realserver.Libtorrent {
+	t.Helper()
+	dir := t.TempDir()
+	wrong := b.Bytes()
+	for i := range wrong {
+		wrong[i] ^= 0x55
+	}
+	if err := os.WriteFile(filepath.Join(dir, b.Digest.Encoded()), wrong, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s, err := realserver.StartLibtorrent(t.Context(), t.TempDir(), torrentFile, dir, realserver.LibtorrentOptions{Host: host, Trusting: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Stop() })
+	return s
+}
+
+func TestLiarIsBanned(t *testing.T) {
+	t.Parallel()
+	b := transporttest.NewBlob(15, 8<<20)
+	dir := t.TempDir()
+	f := file(t, blobFile(t, dir, b), realserver.V1)
+	lying := liar(t, f, b, "127.0.0.66")
+	o := loopback()
+	o.StallTimeout = 3 * time.Second
+	tr := newTransport(t, o)
+	err := pullRange(t.Context(), tr, magnet(t, f, lying.Peer), b, 0, b.Size)
+	if !errors.Is(err, transport.ErrTemporary) || !strings.Contains(err.Error(), "1 banned for wrong pieces") {
+		t.Errorf("with a liar only: %v", err)
+	}
+	honest := libtorrent(t, f, dir)
+	pull(t, tr, magnet(t, f, lying.Peer, honest.Peer), b)
+	if banned := tr.Stats().Banned; !slices.Contains(banned, "127.0.0.66") || len(banned) != 1 {
+		t.Errorf("banned are %v", banned)
+	}
+}
+
+func TestNobody(t *testing.T) {
+	t.Parallel()
+	b := transporttest.NewBlob(16, 1<<20)
+	f := create(t, blobFile(t, t.TempDir(), b), realserver.TorrentOptions{Trackers: []string{"udp://127.0.0.1:9/announce", "wss://127.0.0.1:9"}})
+	o := loopback()
+	o.StallTimeout, o.MetadataTimeout = time.Second, time.Second
+	tr := newTransport(t, o)
+	for _, c := range []struct{ name, uri, want string }{
+		{"file", "torrent:" + f, "nobody has sent anything of the torrent for 1s; 0 peers known, 0 connected, "},
+		{"magnet", magnet(t, f) + "&tr=http://127.0.0.1:9/", "0 peers known, 0 connected, "},
+	} {
+		err := pullRange(t.Context(), tr, c.uri, b, 0, b.Size)
+		if !errors.Is(err, transport.ErrTemporary) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+}
+
+func TestWebSeed(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	n, err := realserver.StartNginx(t.Context(), t.TempDir(), root, realserver.NginxOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { n.Stop() })
+	b := transporttest.NewBlob(17, 24<<20+5)
+	single := blobFile(t, root, b)
+	layout := beside(t, root, b)
+	t.Run("single file", func(t *testing.T) {
+		f := create(t, single, realserver.TorrentOptions{WebSeeds: []string{n.URL + "/" + filepath.Base(single)}})
+		pull(t, newTransport(t, loopback()), "torrent:"+f, b)
+	})
+	t.Run("layout", func(t *testing.T) {
+		f := create(t, layout, realserver.TorrentOptions{WebSeeds: []string{n.URL + "/"}})
+		pull(t, newTransport(t, loopback()), "torrent:"+f, b)
+	})
+	t.Run("v2", func(t *testing.T) {
+		f := file(t, layout, realserver.V2)
+		s := libtorrent(t, f, root) // a magnet's metadata come from peers only
+		uri := magnet(t, f, s.Peer) + "&ws=" + n.URL + "/"
+		pull(t, newTransport(t, loopback()), uri, b)
+	})
+}
+
+// seeder returns a transport that seeds b from memory.
+func seeder(t *testing.T, o bittorrent.Options, b transporttest.Blob) *bittorrent.Transport {
+	o.Seed = true
+	o.Content = func(d digest.Digest) (bittorrent.Content, int64, bool) {
+		return nopContent{bytes.NewReader(b.Bytes())}, b.Size, d == b.Digest
+	}
+	return newTransport(t, o)
+}
+
+type nopContent struct{ io.ReaderAt }
+
+func (nopContent) Close() error { return nil }
+
+// seeding seeds b with tr until the test ends.
+func seeding(t *testing.T, tr *bittorrent.Transport, uri string, b transporttest.Blob) {
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- tr.Seed(ctx, uri, b.Descriptor()) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("Seed ended with %v", err)
+		}
+	})
+}
+
+func TestSeed(t *testing.T) {
+	tracker, err := realserver.StartTracker(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(tracker.Stop)
+	b := transporttest.NewBlob(18, 12<<20+1)
+	f := create(t, blobFile(t, t.TempDir(), b), realserver.TorrentOptions{Trackers: []string{tracker.HTTP}})
+	allow(t, tracker, f)
+	tr := seeder(t, loopback(), b)
+	seeding(t, tr, "torrent:"+f, b)
+	check := func(t *testing.T, dir string) {
+		got, err := os.ReadFile(filepath.Join(dir, b.Digest.Encoded()))
+		if err != nil || !bytes.Equal(got, b.Bytes()) {
+			t.Errorf("what was downloaded is not the content (%v)", err)
+		}
+	}
+	t.Run("aria2c downloads", func(t *testing.T) {
+		dir := t.TempDir()
+		if err := realserver.Aria2Download(t.Context(), dir, f); err != nil {
+			t.Fatal(err)
+		}
+		check(t, dir)
+	})
+	t.Run("transmission downloads", func(t *testing.T) {
+		dir := t.TempDir()
+		s := transmission(t, realserver.TransmissionOptions{Host: "127.0.0.10"})
+		if err := s.Add(t.Context(), f, dir); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Done(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		check(t, dir)
+	})
+	if s := tr.Stats(); s.Uploaded < 2*b.Size {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestLocalServiceDiscovery(t *testing.T) {
+	b := transporttest.NewBlob(19, 1<<20)
+	content := blobFile(t, t.TempDir(), b)
+	local := func() bittorrent.Options {
+		o := loopback()
+		o.NoLSD, o.Interface, o.StallTimeout = false, "lo", 4*time.Second
+		return o
+	}
+	for _, private := range []bool{false, true} {
+		f := create(t, content, realserver.TorrentOptions{Private: private})
+		seeding(t, seeder(t, local(), b), "torrent:"+f, b)
+		err := pullRange(t.Context(), newTransport(t, local()), "torrent:"+f, b, 0, b.Size)
+		if private && !errors.Is(err, transport.ErrTemporary) || !private && err != nil {
+			t.Errorf("private %v: %v", private, err)
+		}
+	}
+}
+
+func TestDHT(t *testing.T) {
+	b := transporttest.NewBlob(20, 1<<20)
+	dir := t.TempDir()
+	content := blobFile(t, dir, b)
+	other := transporttest.NewBlob(21, 1<<20)
+	boot, err := realserver.StartLibtorrent(t.Context(), t.TempDir(), file(t, blobFile(t, dir, other), realserver.V1), dir, realserver.LibtorrentOptions{DHT: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { boot.Stop() })
+	withDHT := func() bittorrent.Options {
+		o := loopback()
+		o.NoDHT, o.DHTBootstrap = false, []string{boot.Peer}
+		return o
+	}
+	f := create(t, content, realserver.TorrentOptions{})
+	seeding(t, seeder(t, withDHT(), b), "torrent:"+f, b)
+	pull(t, newTransport(t, withDHT()), magnet(t, f), b)
+}
+
+func TestPeerExchange(t *testing.T) {
+	b := transporttest.NewBlob(22, 1<<20)
+	dir := t.TempDir()
+	f := create(t, blobFile(t, dir, b), realserver.TorrentOptions{})
+	full := seeder(t, loopback(), b)
+	// Who is asked has nothing, but knows someone who has.
+	hub := transmission(t, realserver.TransmissionOptions{Host: "127.0.0.11", PEX: true, BytesPerSecond: 1000})
+	if err := hub.Add(t.Context(), f, t.TempDir()); err != nil {
+		t.Fatal(err)
+	}
+	seeding(t, full, magnet(t, f, hub.Peer), b)
+	pull(t, newTransport(t, loopback()), magnet(t, f, hub.Peer), b)
+}
