@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"iter"
-	"path"
 	"strings"
 
 	"github.com/waybill-project/waybill/bundle"
@@ -50,9 +49,7 @@ func (a *app) bundleTree(ctx context.Context, n name.Name, dir string) (done boo
 func treeEntries(walk iter.Seq2[ipfs.Entry, error]) iter.Seq2[bundle.TreeEntry, error] {
 	return func(yield func(bundle.TreeEntry, error) bool) {
 		for e, err := range walk {
-			entry := bundle.TreeEntry{Path: path.Clean(e.Path), Type: e.Type, Mode: e.Mode, HasMode: e.HasMode,
-				ModTime: e.ModTime, Size: e.Size, Target: e.Target, Open: e.Open}
-			if !yield(entry, err) {
+			if !yield(bundle.TreeEntry(e), err) {
 				return
 			}
 		}

@@ -82,8 +82,10 @@ func SSH(ctx context.Context, dir, layout string) (*Place, error) {
 		Name: "SSH", Addr: s.Host, Stop: s.Stop, Start: s.Start,
 		uri: func(addr string) string { return "sftp://" + me.Username + "@" + addr + layout },
 		enable: func(u *User, addr string) error {
-			if err := u.write(".ssh/id_ed25519", string(private)); err != nil {
-				return err
+			for name, content := range map[string][]byte{".ssh/id_ed25519": private, ".ssh/id_ed25519.pub": public} {
+				if err := u.write(name, string(content)); err != nil {
+					return err
+				}
 			}
 			return u.write(".ssh/known_hosts", withPort(s.KnownHosts(), s.Host, addr))
 		},
@@ -116,7 +118,7 @@ func IPFS(ctx context.Context, dir, layout string) (*Place, error) {
 	if err != nil {
 		return nil, err
 	}
-	cid, err := k.Add(ctx, layout, "--recursive")
+	cid, err := k.Add(ctx, layout)
 	if err != nil {
 		k.Stop()
 		return nil, err
@@ -151,7 +153,7 @@ func BitTorrent(ctx context.Context, dir, layout string) (_ *Place, err error) {
 	if err := realserver.CreateTorrent(ctx, file, layout, realserver.TorrentOptions{}); err != nil {
 		return nil, err
 	}
-	if err := seeder.Add(ctx, file, layout); err != nil {
+	if err := seeder.Add(ctx, file, filepath.Dir(layout)); err != nil {
 		return nil, err
 	}
 	if err := seeder.Done(ctx); err != nil {
