@@ -43,7 +43,7 @@ def create(out, content, version, piece_size, trackers, webseeds):
     with open(out, "wb") as f:
         f.write(lt.bencode(t.generate()))
 
-def serve(torrent, content, listen, dht, trusting):
+def serve(torrent, content, listen, dht):
     s = lt.session({
         "listen_interfaces": listen, "enable_dht": dht == "dht", "enable_lsd": False, "enable_upnp": False,
         "enable_natpmp": False, "allow_multiple_connections_per_ip": True, "dht_bootstrap_nodes": "",
@@ -54,8 +54,6 @@ def serve(torrent, content, listen, dht, trusting):
     p = lt.add_torrent_params()
     p.ti = lt.torrent_info(torrent)
     p.save_path = content
-    if trusting == "trusting":
-        p.flags |= lt.torrent_flags.seed_mode
     h = s.add_torrent(p)
     while True:
         st = h.status()
@@ -97,9 +95,6 @@ type LibtorrentOptions struct {
 	Host string
 	// DHT switches the DHT on.
 	DHT bool
-	// Trusting makes it take the content for right without hashing it: it
-	// serves what isn't the torrent's, as a liar would.
-	Trusting bool
 }
 
 // Libtorrent is a running seeder.
@@ -133,7 +128,7 @@ func StartLibtorrent(ctx context.Context, dir, torrentFile, content string, o Li
 		return "-"
 	}
 	l := &Libtorrent{Peer: peer, dir: dir, args: []string{
-		"-c", libtorrentProgram, "serve", torrentFile, content, peer, word(o.DHT, "dht"), word(o.Trusting, "trusting"),
+		"-c", libtorrentProgram, "serve", torrentFile, content, peer, word(o.DHT, "dht"),
 	}}
 	return l, l.Start(ctx)
 }

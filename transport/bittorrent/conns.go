@@ -58,6 +58,21 @@ func (c *conns) track(conn net.Conn) (net.Conn, error) {
 	return tracked, nil
 }
 
+// drop closes the connections to a peer.
+func (c *conns) drop(remote string) {
+	c.mu.Lock()
+	var drop []net.Conn
+	for conn := range c.open {
+		if conn.RemoteAddr().String() == remote {
+			drop = append(drop, conn)
+		}
+	}
+	c.mu.Unlock()
+	for _, conn := range drop {
+		conn.Close()
+	}
+}
+
 func (c *conns) close() {
 	c.mu.Lock()
 	c.closed = true

@@ -38,7 +38,12 @@ func (n *node) search(sw *swarm, l *link, isNew bool) {
 		var ctx context.Context
 		ctx, sw.leave = context.WithCancel(n.ctx)
 		sw.ctx = ctx
-		sw.tasks.Go(func() { sw.reconnect(ctx) })
+		sw.tasks.Go(func() {
+			if l.info == nil {
+				sw.upgrade(ctx)
+			}
+			sw.reconnect(ctx)
+		})
 		sw.tasks.Go(func() { sw.searchPublicly(ctx) })
 	}
 	if !n.options.NoWebSeeds {
@@ -129,6 +134,43 @@ func peerInfo(p netip.AddrPort) torrent.PeerInfo {
 	return torrent.PeerInfo{Addr: net.TCPAddrFromAddrPort(p), Source: torrent.PeerSourceDirect}
 }
 
+// lonely reports whether no peer is known.
+func (sw *swarm) lonely() bool {
+	sw.reserve.mu.Lock()
+	defer sw.reserve.mu.Unlock()
+	own := sw.node.port()
+	return sw.t.Stats().ActivePeers == 0 && !slices.ContainsFunc(sw.reserve.peers, func(p netip.AddrPort) bool { return int(p.Port()) != own })
+}
+
+// upgrade makes connections anew when the metadata turn out to be of v2 only:
+// the library takes those it made before, by the begin of an infohash it didn't
+// know the version of, for connections of v1, over which it doesn't ask for the
+// hashes of pieces (BEP 52).
+func (sw *swarm) upgrade(ctx context.Context) {
+	tick := time.NewTicker(reconnect)
+	defer tick.Stop()
+	for known := false; !known; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-sw.ready:
+			known = true
+		case <-tick.C:
+			sw.again()
+		}
+	}
+	if sw.info.HasV1() {
+		return
+	}
+	for _, conn := range sw.t.PeerConns() {
+		sw.node.conns.drop(conn.RemoteAddr.String())
+	}
+	for sw.t.Stats().ActivePeers > 0 && ctx.Err() == nil {
+		time.Sleep(time.Millisecond) // until the library has noticed
+	}
+	sw.again()
+}
+
 // nudge makes the library think again of what to ask its peers for, where
 // something is wanted and nothing came for a while: it doesn't by itself when
 // the last request to a peer was rejected.
@@ -166,17 +208,22 @@ func (sw *swarm) reconnect(ctx context.Context) {
 		case <-tick.C:
 		}
 		sw.nudge()
-		if s := sw.t.Stats(); s.ActivePeers > 0 || s.HalfOpenPeers > 0 {
-			continue
-		}
-		var again []torrent.PeerInfo
-		sw.reserve.mu.Lock()
-		for _, p := range sw.reserve.peers {
-			again = append(again, peerInfo(p))
-		}
-		sw.reserve.mu.Unlock()
-		sw.t.AddPeers(again)
+		sw.again()
 	}
+}
+
+// again tries the peers that were found, where none is connected.
+func (sw *swarm) again() {
+	if s := sw.t.Stats(); s.ActivePeers > 0 || s.HalfOpenPeers > 0 {
+		return
+	}
+	var again []torrent.PeerInfo
+	sw.reserve.mu.Lock()
+	for _, p := range sw.reserve.peers {
+		again = append(again, peerInfo(p))
+	}
+	sw.reserve.mu.Unlock()
+	sw.t.AddPeers(again)
 }
 
 // searchPublicly looks for peers in the DHT and on the local network, if the

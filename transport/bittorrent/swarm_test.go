@@ -85,22 +85,23 @@ func allow(t testing.TB, tracker *realserver.Tracker, torrentFile string) {
 	}
 }
 
-// liar starts a seeder of a torrent whose content is other than it should be.
-func liar(t *testing.T, torrentFile string, b transporttest.Blob, host string) *realserver.Libtorrent {
+// liar starts a seeder of a torrent whose content was changed since it was
+// hashed.
+func liar(t *testing.T, torrentFile string, b transporttest.Blob, host string) *realserver.Transmission {
 	t.Helper()
 	dir := t.TempDir()
+	path := blobFile(t, dir, b)
+	s := transmission(t, realserver.TransmissionOptions{Host: host})
+	if err := s.Add(t.Context(), torrentFile, dir); err != nil {
+		t.Fatal(err)
+	}
 	wrong := b.Bytes()
 	for i := range wrong {
 		wrong[i] ^= 0x55
 	}
-	if err := os.WriteFile(filepath.Join(dir, b.Digest.Encoded()), wrong, 0o644); err != nil {
+	if err := os.WriteFile(path, wrong, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	s, err := realserver.StartLibtorrent(t.Context(), t.TempDir(), torrentFile, dir, realserver.LibtorrentOptions{Host: host, Trusting: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Stop() })
 	return s
 }
 
@@ -111,7 +112,7 @@ func TestLiarIsBanned(t *testing.T) {
 	f := file(t, blobFile(t, dir, b), realserver.V1)
 	lying := liar(t, f, b, "127.0.0.66")
 	o := loopback()
-	o.StallTimeout = 3 * time.Second
+	o.StallTimeout = 12 * time.Second // longer than transmission lets one wait
 	tr := newTransport(t, o)
 	err := pullRange(t.Context(), tr, magnet(t, f, lying.Peer), b, 0, b.Size)
 	if !errors.Is(err, transport.ErrTemporary) || !strings.Contains(err.Error(), "1 banned for wrong pieces") {
@@ -127,7 +128,7 @@ func TestLiarIsBanned(t *testing.T) {
 func TestNobody(t *testing.T) {
 	t.Parallel()
 	b := transporttest.NewBlob(16, 1<<20)
-	f := create(t, blobFile(t, t.TempDir(), b), realserver.TorrentOptions{Trackers: []string{"udp://127.0.0.1:9/announce", "wss://127.0.0.1:9"}})
+	f := create(t, blobFile(t, t.TempDir(), b), realserver.TorrentOptions{Trackers: []string{"udp://127.0.0.1:9/announce"}})
 	o := loopback()
 	o.StallTimeout, o.MetadataTimeout = time.Second, time.Second
 	tr := newTransport(t, o)

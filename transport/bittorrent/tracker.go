@@ -30,7 +30,8 @@ const (
 	// stoppedTimeout is the same for the farewell, which nothing depends on.
 	stoppedTimeout = time.Second
 	// minInterval and maxInterval bound what trackers ask for, retryInterval
-	// is when one that failed is asked again, doubled each time.
+	// is when one that failed, or knew of no peer while nobody else did, is
+	// asked again, doubled each time.
 	minInterval, maxInterval = time.Minute, time.Hour
 	retryInterval            = 5 * time.Second
 	// maxAnswer is the largest answer of an HTTP tracker that is read, in
@@ -62,11 +63,13 @@ func (sw *swarm) track(ctx context.Context, trackerURL string) {
 		sw.found.tracker(trackerURL, err)
 		if err == nil {
 			sw.foundPeers(answer.peers, answer.class)
-			event, retry = tracker.None, retryInterval
+			event = tracker.None
 			wait = min(max(answer.interval, minInterval), maxInterval)
 		} else {
 			sw.node.options.Log.Debug("tracker", "url", transport.Redact(trackerURL), "error", err)
-			retry = min(2*retry, maxInterval)
+		}
+		if err != nil || sw.lonely() {
+			wait, retry = retry, min(2*retry, maxInterval)
 		}
 		select {
 		case <-ctx.Done():
