@@ -46,7 +46,7 @@ func TestRefusedHostKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	u.file(".ssh/known_hosts", strings.Fields(string(right))[0]+" "+string(another))
-	pullLayer(t, u, i, p.uri()).exits(5).says(p.relay.Addr, "changed", "known_hosts")
+	pullLayer(t, u, i, p.uri()).exits(5).says(p.relay.Addr, "HAS CHANGED", "known_hosts")
 	wantNothing(t, u, i)
 
 	u.file(".ssh/known_hosts", "")
