@@ -1,0 +1,125 @@
+package oci
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/waybill-project/waybill/uritmpl"
+)
+
+// Media types of discovery documents (xdg-ref-engine-discovery.md).
+const (
+	MediaTypeRefEngines       = "application/vnd.oci.ref-engines.v1+json"
+	MediaTypeRegexpRefEngines = "application/vnd.oci.regexp-ref-engines.v1+json"
+)
+
+// Protocols that are known here (ref-engine-protocols.md, cas-engine-protocols.md).
+const (
+	ProtocolIndexTemplate = "oci-index-template-v1"
+	ProtocolCASTemplate   = "oci-cas-template-v1"
+)
+
+// entry is an engine whose protocol is known.
+type entry struct {
+	where    string // as in "refEngines[2]"
+	template string
+}
+
+// refEngines is what a document of [MediaTypeRefEngines] holds.
+type refEngines struct {
+	refs, cas []entry
+}
+
+// parseRefEngines reads one. A document of another shape is an error; an entry
+// that can't be used is told to note.
+func parseRefEngines(content []byte, note func(string)) (refEngines, error) {
+	var doc refEngines
+	if len(content) > MaxDocument {
+		return doc, tooLarge()
+	}
+	r, err := newReader(content)
+	if err != nil {
+		return doc, err
+	}
+	err = r.object(func(key string) error {
+		switch key {
+		case "refEngines":
+			return r.engines(&doc.refs, key, ProtocolIndexTemplate, note)
+		case "casEngines":
+			return r.engines(&doc.cas, key, ProtocolCASTemplate, note)
+		}
+		return r.skip()
+	})
+	return doc, err
+}
+
+func tooLarge() error {
+	return fmt.Errorf("the document is larger than the limit of %d bytes", MaxDocument)
+}
+
+// engines reads a list of engines, of which those of one protocol are kept.
+func (r *reader) engines(list *[]entry, where, protocol string, note func(string)) error {
+	return r.array(where, MaxEntries, func(i int) error {
+		at := fmt.Sprintf("%s[%d]", where, i)
+		first, err := r.token()
+		if err != nil {
+			return err
+		}
+		if first != json.Delim('{') {
+			note(at + ": " + describe(first) + " where an object is wanted; ignored")
+			return r.rest(first)
+		}
+		e := entry{where: at}
+		problem, err := r.engine(&e, protocol)
+		if err != nil {
+			return fmt.Errorf("%s: %w", at, err)
+		}
+		if problem != "" {
+			note(at + ": " + problem + "; ignored")
+			return nil
+		}
+		*list = append(*list, e)
+		return nil
+	})
+}
+
+// engine reads the members of an engine, and says what is wrong with it.
+func (r *reader) engine(e *entry, protocol string) (problem string, err error) {
+	var is, uri json.Token
+	err = r.members(func(key string) (err error) {
+		switch key {
+		case "protocol":
+			is, err = r.value()
+		case "uri":
+			uri, err = r.value()
+		default:
+			err = r.skip()
+		}
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	stated, _ := is.(string)
+	template, _ := uri.(string)
+	switch {
+	case stated == "":
+		return "no protocol", nil
+	case stated != protocol:
+		return fmt.Sprintf("unknown protocol %q", clip(stated)), nil
+	case template == "":
+		return "no uri", nil
+	case len(template) > uritmpl.MaxTemplate:
+		return fmt.Sprintf("a template of %d bytes; the limit is %d", len(template), uritmpl.MaxTemplate), nil
+	}
+	e.template = template
+	return "", nil
+}
+
+// generic are media types that servers of static files give to what they know
+// nothing of.
+var generic = []string{"", "application/octet-stream", "text/plain", "application/json"}
+
+// isGeneric reports whether a Content-Type says nothing about a document.
+func isGeneric(mediaType string) bool { return slices.Contains(generic, mediaType) }
