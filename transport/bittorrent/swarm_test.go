@@ -226,6 +226,8 @@ func TestSeed(t *testing.T) {
 		if err := s.Add(t.Context(), f, dir); err != nil {
 			t.Fatal(err)
 		}
+		seeding(t, tr, "torrent:"+f+"#"+b.Digest.Encoded(), b) // once more is no harm
+		seeding(t, tr, magnet(t, f, s.Peer), b)
 		if err := s.Done(t.Context()); err != nil {
 			t.Fatal(err)
 		}
