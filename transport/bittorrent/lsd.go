@@ -36,7 +36,8 @@ var lsdGroup = net.UDPAddr{IP: net.IPv4(239, 192, 152, 143), Port: 6771}
 // lsd announces torrents on the local network and hears of those of others.
 type lsd struct {
 	node       *node
-	conn       *net.UDPConn
+	conn       *net.UDPConn // hears
+	sender     *net.UDPConn // from the address that peers are to connect to
 	multicast  *ipv4.PacketConn
 	interfaces []net.Interface
 	cookie     string // by which this peer knows its own announcements
@@ -63,18 +64,28 @@ func newLSD(n *node) (*lsd, error) {
 	if err != nil {
 		return nil, fmt.Errorf("local service discovery: %w", err)
 	}
+	var from net.UDPAddr
+	if n.options.Listen.Is4() {
+		from.IP = n.options.Listen.AsSlice()
+	}
+	sender, err := net.ListenUDP("udp4", &from)
+	if err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("local service discovery: %w", err)
+	}
 	d := &lsd{
-		node: n, conn: conn, multicast: ipv4.NewPacketConn(conn), interfaces: interfaces,
+		node: n, conn: conn, sender: sender, multicast: ipv4.NewPacketConn(sender), interfaces: interfaces,
 		cookie: rand.Text(), swarms: map[[20]byte]*swarm{},
 	}
 	for i := range interfaces[1:] {
-		if err := d.multicast.JoinGroup(&interfaces[i+1], &lsdGroup); err != nil {
+		if err := ipv4.NewPacketConn(conn).JoinGroup(&interfaces[i+1], &lsdGroup); err != nil {
 			n.options.Log.Info("no local service discovery", "interface", interfaces[i+1].Name, "error", err)
 		}
 	}
 	// Others on this machine are peers, too.
 	if err := d.multicast.SetMulticastLoopback(true); err != nil {
 		conn.Close()
+		sender.Close()
 		return nil, fmt.Errorf("local service discovery: %w", err)
 	}
 	d.listening.Go(d.listen)
@@ -102,6 +113,7 @@ func lsdInterfaces(name string) ([]net.Interface, error) {
 
 func (d *lsd) close() {
 	d.conn.Close()
+	d.sender.Close()
 	d.listening.Wait()
 }
 
@@ -138,7 +150,7 @@ func (d *lsd) send(message []byte) {
 	for i := range d.interfaces {
 		err := d.multicast.SetMulticastInterface(&d.interfaces[i])
 		if err == nil {
-			_, err = d.conn.WriteToUDP(message, &lsdGroup)
+			_, err = d.sender.WriteToUDP(message, &lsdGroup)
 		}
 		if err != nil {
 			d.node.options.Log.Debug("local service discovery", "interface", d.interfaces[i].Name, "error", err)

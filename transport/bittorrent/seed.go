@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/netip"
+	"slices"
 	"sync"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -221,6 +223,19 @@ type Stats struct {
 	Banned []string
 }
 
+// banned returns the addresses of peers that sent wrong pieces.
+func (n *node) banned() []string {
+	var all []string
+	for _, ip := range n.client.BadPeerIPs() {
+		// The library bans IPv4 addresses in either form.
+		if addr, err := netip.ParseAddr(ip); err == nil {
+			all = append(all, addr.Unmap().String())
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
 // Stats returns counts for people to look at.
 func (t *Transport) Stats() Stats {
 	t.mu.Lock()
@@ -237,7 +252,7 @@ func (t *Transport) Stats() Stats {
 		s.Uploaded += ts.BytesWrittenData.Int64()
 		s.Wasted += ts.BytesReadData.Int64() - ts.BytesReadUsefulData.Int64()
 	}
-	s.Banned = t.node.client.BadPeerIPs()
+	s.Banned = t.node.banned()
 	t.node.mem.mu.Lock()
 	s.Memory = t.node.mem.used
 	t.node.mem.mu.Unlock()

@@ -190,7 +190,7 @@ func (sw *swarm) stalled(uri string) error {
 func (sw *swarm) state() string {
 	s := sw.t.Stats()
 	parts := []string{fmt.Sprintf("%d peers known, %d connected", s.TotalPeers, s.ActivePeers)}
-	if n := len(sw.node.client.BadPeerIPs()); n > 0 {
+	if n := len(sw.node.banned()); n > 0 {
 		parts = append(parts, fmt.Sprintf("%d banned for wrong pieces", n))
 	}
 	parts = append(parts, sw.found.words()...)

@@ -226,7 +226,6 @@ func TestSeed(t *testing.T) {
 		if err := s.Add(t.Context(), f, dir); err != nil {
 			t.Fatal(err)
 		}
-		seeding(t, tr, "torrent:"+f+"#"+b.Digest.Encoded(), b) // once more is no harm
 		seeding(t, tr, magnet(t, f, s.Peer), b)
 		if err := s.Done(t.Context()); err != nil {
 			t.Fatal(err)
@@ -247,7 +246,7 @@ func TestLocalServiceDiscovery(t *testing.T) {
 		return o
 	}
 	for _, private := range []bool{false, true} {
-		f := create(t, content, realserver.TorrentOptions{Private: private})
+		f := create(t, content, realserver.TorrentOptions{Private: private, Trackers: []string{"udp://127.0.0.1:9/announce"}})
 		seeding(t, seeder(t, local(), b), "torrent:"+f, b)
 		err := pullRange(t.Context(), newTransport(t, local()), "torrent:"+f, b, 0, b.Size)
 		if private && !errors.Is(err, transport.ErrTemporary) || !private && err != nil {
