@@ -148,15 +148,16 @@ func (s *search) take(g group, q question, r reply) {
 	}
 	n := notes{where: r.from.From, note: s.resolver.options.Note}
 	defer n.end()
-	n.add(fmt.Sprintf("an index of %d entries", r.total))
 	if len(r.found) == 0 {
-		n.add("none of them is called as in " + s.name.String())
+		n.add(fmt.Sprintf("read: an index of %d entries, none of them called as in the name", r.total))
+		return
 	}
+	n.add(fmt.Sprintf("read: an index of %d entries", r.total))
 	floor := s.floorOf(r.from)
 	own := s.engines.add(nil, r.cas, r.from, floor, n.add)
 	for _, f := range r.found {
 		if len(s.answer.Candidates) == MaxCandidates {
-			n.add(fmt.Sprintf("the limit is %d answers; the rest is ignored", MaxCandidates))
+			s.note(r.from.From, "the limit is %d answers; the rest is ignored", MaxCandidates)
 			return
 		}
 		engines := s.engines.add(nil, f.cas, r.from, floor, n.add)

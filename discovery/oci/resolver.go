@@ -176,7 +176,7 @@ func (s *search) group(content []byte, like Engine, prefix string) (group, error
 	if err != nil {
 		return group{}, err
 	}
-	note(fmt.Sprintf("%d ref engines and %d CAS engines for %s", len(doc.refs), len(doc.cas), s.name))
+	note(fmt.Sprintf("read: %d ref engines and %d CAS engines", len(doc.refs), len(doc.cas)))
 	s.answer.CASEngines = s.engines.add(s.answer.CASEngines, doc.cas, like, s.floorOf(like), note)
 	return group{like: like, refs: doc.refs}, nil
 }
@@ -266,8 +266,8 @@ func (s *search) remoteRegexps(content []byte, like Engine) ([]group, error) {
 func (s *search) failure() error {
 	for _, err := range s.failures {
 		if !errors.Is(err, transport.ErrNotFound) {
-			return fmt.Errorf("%s: nobody could say what it is: %w", s.name, err)
+			return fmt.Errorf("%s: nobody could say what it is: %w", clip(s.name.String()), err)
 		}
 	}
-	return fmt.Errorf("%w: %s: no ref engine knows it", resolve.ErrNotFound, s.name)
+	return fmt.Errorf("%w: %s: no ref engine knows it", resolve.ErrNotFound, clip(s.name.String()))
 }

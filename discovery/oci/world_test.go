@@ -209,3 +209,12 @@ func (w *world) docs(t *testing.T) *webdoc.Client {
 	refuse := func(*http.Request) (*url.URL, error) { return nil, http.ErrNotSupported }
 	return webdoc.New(httpclient.New(httpclient.Options{Proxy: refuse, CertDirs: []string{}}), 0)
 }
+
+func mustURL(t *testing.T, s string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
