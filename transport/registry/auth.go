@@ -29,7 +29,6 @@ const (
 
 // authorizer knows what to put into Authorization for a repository.
 type authorizer struct {
-	http        *httpclient.Client
 	credentials Credentials
 	flight      singleflight.Group
 
@@ -37,12 +36,22 @@ type authorizer struct {
 	grants map[grantKey]grant
 	// demands holds each registry's last challenge, so that the next
 	// repository need not be refused first.
-	demands map[string]demand
+	demands map[demandKey]demand
 }
 
-// grantKey is what a grant is good for: the origin (scheme, host and port) and
-// the scope.
-type grantKey struct{ origin, scope string }
+// demandKey is who demands: the origin (scheme, host and port) and the place,
+// since a mirror may want something else for each namespace, and what was
+// obtained where certificates are verified isn't sent where they are not.
+type demandKey struct {
+	origin string
+	place  Place
+}
+
+// grantKey is what a grant is good for.
+type grantKey struct {
+	demandKey
+	scope string
+}
 
 // grant is a value of Authorization.
 type grant struct {
@@ -56,26 +65,27 @@ type demand struct {
 	class netclass.Class
 }
 
-func newAuthorizer(http *httpclient.Client, store Credentials) *authorizer {
+func newAuthorizer(store Credentials) *authorizer {
 	return &authorizer{
-		http: http, credentials: store,
-		grants: make(map[grantKey]grant), demands: make(map[string]demand),
+		credentials: store,
+		grants:      make(map[grantKey]grant), demands: make(map[demandKey]demand),
 	}
 }
 
 // remembered returns what to send with the first attempt at a repository: a
 // grant that still holds, a new one where the registry is known to want one, or
 // "".
-func (a *authorizer) remembered(ctx context.Context, repo repository, origin string) (string, error) {
+func (a *authorizer) remembered(ctx context.Context, repo repository, at endpoint) (string, error) {
+	key := demandKey{at.base, repo.Place}
 	a.mu.Lock()
-	g := a.grants[grantKey{origin, repo.scope()}]
-	d, known := a.demands[origin]
+	g := a.grants[grantKey{key, repo.scope()}]
+	d, known := a.demands[key]
 	a.mu.Unlock()
 	switch {
 	case g.value != "" && (g.expires.IsZero() || time.Now().Before(g.expires)):
 		return g.value, nil
 	case known:
-		return a.grant(ctx, repo, origin, d)
+		return a.grant(ctx, repo, at, d)
 	}
 	return "", nil
 }
@@ -97,7 +107,7 @@ func (a *authorizer) answer(ctx context.Context, repo repository, at endpoint, s
 	if d.scheme == "" {
 		return "", cause
 	}
-	key := grantKey{at.base, repo.scope()}
+	key := grantKey{demandKey{at.base, repo.Place}, repo.scope()}
 	a.mu.Lock()
 	g := a.grants[key]
 	if g.value == at.authorization {
@@ -108,13 +118,13 @@ func (a *authorizer) answer(ctx context.Context, repo repository, at endpoint, s
 	if len(a.demands) >= maxDemands {
 		clear(a.demands)
 	}
-	a.demands[at.base] = d
+	a.demands[key.demandKey] = d
 	a.mu.Unlock()
 	if g.value != "" {
 		// Somebody else renewed it meanwhile.
 		return g.value, nil
 	}
-	value, err := a.grant(ctx, repo, at.base, d)
+	value, err := a.grant(ctx, repo, at, d)
 	if err == nil && (value == "" || value == at.authorization) {
 		return "", cause
 	}
@@ -123,17 +133,17 @@ func (a *authorizer) answer(ctx context.Context, repo repository, at endpoint, s
 
 // grant obtains and remembers a grant; "" means that there is no credential to
 // obtain one with. All who want the same wait for one.
-func (a *authorizer) grant(ctx context.Context, repo repository, origin string, d demand) (string, error) {
-	result := a.flight.DoChan(origin+" "+repo.scope(), func() (any, error) {
+func (a *authorizer) grant(ctx context.Context, repo repository, at endpoint, d demand) (string, error) {
+	result := a.flight.DoChan(at.base+" "+repo.uri(), func() (any, error) {
 		// Whoever came first may leave without taking the others' token along.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grantTimeout)
 		defer cancel()
-		g, err := a.obtain(ctx, repo, origin, d)
+		g, err := a.obtain(ctx, repo, at, d)
 		if ctx.Err() != nil {
-			err = transport.Errorf(transport.ErrTemporary, origin, "logging in took longer than %v", grantTimeout)
+			err = transport.Errorf(transport.ErrTemporary, at.base, "logging in took longer than %v", grantTimeout)
 		}
 		if err == nil && g.value != "" {
-			a.remember(grantKey{origin, repo.scope()}, g)
+			a.remember(grantKey{demandKey{at.base, repo.Place}, repo.scope()}, g)
 		}
 		return g.value, err
 	})
@@ -166,16 +176,16 @@ func (a *authorizer) remember(key grantKey, g grant) {
 }
 
 // obtain answers a demand.
-func (a *authorizer) obtain(ctx context.Context, repo repository, origin string, d demand) (grant, error) {
+func (a *authorizer) obtain(ctx context.Context, repo repository, at endpoint, d demand) (grant, error) {
 	var cred credentials.Credential
 	if a.credentials != nil {
-		host := repo.host
+		host := repo.Host
 		if repo.server() == hubServer {
 			host = hub
 		}
 		var err error
 		if cred, err = a.credentials.Get(ctx, host, repo.name); err != nil {
-			return grant{}, &transport.Error{Kind: transport.ErrUnauthorized, URI: origin, Err: err}
+			return grant{}, &transport.Error{Kind: transport.ErrUnauthorized, URI: at.base, Err: err}
 		}
 	}
 	if d.scheme == "basic" {
@@ -187,7 +197,7 @@ func (a *authorizer) obtain(ctx context.Context, repo repository, origin string,
 	if cred.RegistryToken != "" {
 		return grant{value: "Bearer " + cred.RegistryToken}, nil
 	}
-	return a.fetchToken(ctx, repo, origin, d, cred)
+	return a.fetchToken(ctx, repo, at, d, cred)
 }
 
 // basic returns the credentials of Basic authentication (RFC 7617 §2).

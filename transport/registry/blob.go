@@ -22,8 +22,8 @@ var (
 )
 
 // Open implements [transport.Transport]. The route's URI is
-// docker://HOST[:PORT]/REPO; a tag or digest behind it is ignored, desc says
-// what is read. Descriptors of manifests and indexes are read from the
+// docker://HOST[:PORT]/REPO, with the query of a [Place] where it isn't asked as
+// its name says; a tag or digest behind it is ignored, desc says what is read. Descriptors of manifests and indexes are read from the
 // registry's manifests, all others from its blobs (distribution-spec, end-2 and
 // end-3).
 func (c *Client) Open(ctx context.Context, route transport.Route, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error) {
@@ -34,7 +34,7 @@ func (c *Client) Open(ctx context.Context, route transport.Route, desc ocispec.D
 	r.Offset, r.Length = offset, length
 	key := targetKey{repo: repo, path: r.URL}
 	if t, ok := c.targets.get(key); ok {
-		body, err := httprange.Open(ctx, c.http, t.request(r))
+		body, err := httprange.Open(ctx, c.httpFor(repo.Place), t.request(r))
 		if err == nil {
 			return body, nil
 		}
@@ -47,7 +47,7 @@ func (c *Client) Open(ctx context.Context, route transport.Route, desc ocispec.D
 	}
 	var body *httprange.Body
 	err = c.ask(ctx, repo, func(at endpoint) (err error) {
-		body, err = httprange.Open(ctx, c.http, at.request(r))
+		body, err = httprange.Open(ctx, at.http, at.request(r))
 		return err
 	})
 	if err != nil {
@@ -69,7 +69,7 @@ func (c *Client) Size(ctx context.Context, route transport.Route, desc ocispec.D
 	}
 	var size int64
 	err = c.ask(ctx, repo, func(at endpoint) (err error) {
-		size, err = httprange.Size(ctx, c.http, at.request(r))
+		size, err = httprange.Size(ctx, at.http, at.request(r))
 		return err
 	})
 	return size, err
@@ -85,6 +85,11 @@ func (c *Client) Check(uri string) error {
 // used further on.
 func (c *Client) Close() error {
 	c.http.CloseIdleConnections()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, h := range c.clients {
+		h.CloseIdleConnections()
+	}
 	return nil
 }
 
@@ -99,10 +104,10 @@ func request(route transport.Route, desc ocispec.Descriptor) (repository, httpra
 	}
 	r := httprange.Request{Size: desc.Size}
 	if isManifest(desc.MediaType) {
-		r.URL = "/v2/" + repo.name + "/manifests/" + desc.Digest.String()
+		r.URL = repo.path("manifests", desc.Digest.String())
 		r.Header = http.Header{"Accept": manifestTypes}
 	} else {
-		r.URL = "/v2/" + repo.name + "/blobs/" + desc.Digest.String()
+		r.URL = repo.path("blobs", desc.Digest.String())
 	}
 	return repo, r, nil
 }

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"errors"
+	"net/url"
 	"reflect"
 	"strings"
 	"testing"
@@ -107,10 +108,22 @@ func FuzzParseToken(f *testing.F) {
 func FuzzParseURI(f *testing.F) {
 	f.Add("docker://127.0.0.1:5000/team/app:1@sha256:ab")
 	f.Add("docker://[::1]:5000/a")
+	f.Add("docker://m.example/a?ns=docker.io:443&base=/us/v2&plain-http=only&insecure=true")
 	f.Fuzz(func(t *testing.T, s string) {
 		r, err := parseURI(s)
-		if err == nil && (r.host == "" || strings.ContainsAny(r.host, "/@?#\\ ") || strings.Contains(r.name, "..") || strings.ContainsAny(r.name, "?#%:@\\ ")) {
+		if err == nil && (r.Host == "" || strings.ContainsAny(r.Host, "/@?#\\ ") || strings.Contains(r.name, "..") || strings.ContainsAny(r.name, "?#%:@\\ ")) {
 			t.Fatalf("parseURI(%q) = %+v", s, r)
+		}
+		if err != nil {
+			return
+		}
+		if again, err := parseURI(r.uri()); err != nil || again != r {
+			t.Fatalf("parseURI(%q) = %+v, which reads again as %+v, %v", s, r, again, err)
+		}
+		base := "https://registry.example"
+		u, err := url.Parse(base + r.path("blobs", "sha256:ab"))
+		if err != nil || u.Host != "registry.example" || u.Fragment != "" || r.NS == "" && u.RawQuery != "" || u.Query().Get("ns") != r.NS {
+			t.Fatalf("parseURI(%q) leads to %s, %v", s, u, err)
 		}
 	})
 }

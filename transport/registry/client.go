@@ -34,6 +34,11 @@ type Options struct {
 	// PlainHTTP reports whether a registry (HOST or HOST:PORT) may be asked
 	// over plain http when it does not speak TLS. Nil means [IsLoopback].
 	PlainHTTP func(host string) bool
+	// HTTPFor returns what makes the requests of a place, where that isn't HTTP:
+	// other authorities, a certificate of the client's, none verified. Nil, and
+	// a nil client, mean HTTP. A client is asked for once for each place, and
+	// closed by [Client.Close]. Tokens that the place wants are fetched by it too.
+	HTTPFor func(Place) *httpclient.Client
 	// Warn is told what a registry wants its users to know (Warning header,
 	// code 299, distribution-spec "Warnings"), once for each answer that says
 	// so, in one line. Nil drops it. It may be called by several goroutines at
@@ -48,20 +53,24 @@ type Client struct {
 	auth    *authorizer
 	targets targets
 
-	mu     sync.Mutex
-	scheme map[string]string // host → http or https, where known
+	mu      sync.Mutex
+	plain   map[Place]bool // found to be asked over plain http
+	clients map[Place]*httpclient.Client
 }
 
 // New returns a client. It does nothing before it is asked to.
 func New(options Options) *Client {
-	c := &Client{options: options, http: options.HTTP, scheme: make(map[string]string)}
+	c := &Client{
+		options: options, http: options.HTTP,
+		plain: make(map[Place]bool), clients: make(map[Place]*httpclient.Client),
+	}
 	if c.http == nil {
 		c.http = httpclient.New(httpclient.Options{})
 	}
 	if c.options.PlainHTTP == nil {
 		c.options.PlainHTTP = IsLoopback
 	}
-	c.auth = newAuthorizer(c.http, options.Credentials)
+	c.auth = newAuthorizer(options.Credentials)
 	return c
 }
 
@@ -77,6 +86,7 @@ func IsLoopback(host string) bool {
 
 // endpoint is what one attempt to ask a registry is made with.
 type endpoint struct {
+	http          *httpclient.Client
 	base          string // URL up to and without the path
 	authorization string
 }
@@ -112,37 +122,54 @@ func (c *Client) ask(ctx context.Context, repo repository, try func(endpoint) er
 // over plain http.
 func (c *Client) askScheme(ctx context.Context, repo repository, try func(endpoint) error) (endpoint, bool, error) {
 	c.mu.Lock()
-	scheme := c.scheme[repo.host]
+	plain := c.plain[repo.Place] || repo.PlainHTTP == Only
 	c.mu.Unlock()
-	if scheme == "" {
-		scheme = "https"
+	at := endpoint{http: c.httpFor(repo.Place), base: "https://" + repo.server()}
+	if plain {
+		at.base = "http://" + repo.server()
 	}
-	at := endpoint{base: scheme + "://" + repo.server()}
 	var err error
-	if at.authorization, err = c.auth.remembered(ctx, repo, at.base); err != nil {
+	if at.authorization, err = c.auth.remembered(ctx, repo, at); err != nil {
 		return at, false, err
 	}
 	err = try(at)
-	plain := scheme == "https" && noTLS(repo, err) && c.options.PlainHTTP(repo.host)
-	return at, plain, err
+	again := !plain && noTLS(repo, err) && (repo.PlainHTTP == Allowed || c.options.PlainHTTP(repo.Host))
+	return at, again, err
 }
 
 // askPlain makes an attempt over plain http, and remembers it when the registry
 // answers, whatever the answer.
 func (c *Client) askPlain(ctx context.Context, repo repository, try func(endpoint) error) (endpoint, error) {
-	at := endpoint{base: "http://" + repo.server()}
+	at := endpoint{http: c.httpFor(repo.Place), base: "http://" + repo.server()}
 	var err error
-	if at.authorization, err = c.auth.remembered(ctx, repo, at.base); err != nil {
+	if at.authorization, err = c.auth.remembered(ctx, repo, at); err != nil {
 		return at, err
 	}
 	err = try(at)
 	var status *httpclient.StatusError
 	if err == nil || errors.As(err, &status) {
 		c.mu.Lock()
-		c.scheme[repo.host] = "http"
+		c.plain[repo.Place] = true
 		c.mu.Unlock()
 	}
 	return at, err
+}
+
+// httpFor returns what makes the requests of a place.
+func (c *Client) httpFor(p Place) *httpclient.Client {
+	if c.options.HTTPFor == nil {
+		return c.http
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if h := c.clients[p]; h != nil {
+		return h
+	}
+	if h := c.options.HTTPFor(p); h != nil {
+		c.clients[p] = h
+		return h
+	}
+	return c.http
 }
 
 // noTLS reports whether err says that the registry is not there over https.
@@ -152,7 +179,7 @@ func noTLS(repo repository, err error) bool {
 	if httpclient.NoTLS(err) {
 		return true
 	}
-	u, perr := url.Parse("https://" + repo.host)
+	u, perr := url.Parse("https://" + repo.Host)
 	return perr == nil && u.Port() == "" && errors.Is(err, syscall.ECONNREFUSED)
 }
 
@@ -162,7 +189,7 @@ func (c *Client) warn(repo repository, h http.Header) {
 		return
 	}
 	for _, text := range warnings(h.Values("Warning")) {
-		c.options.Warn(repo.host, text)
+		c.options.Warn(repo.Host, text)
 	}
 }
 

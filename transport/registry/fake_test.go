@@ -211,7 +211,7 @@ func TestMalformedRoutes(t *testing.T) {
 		{"docker://127.0.0.1:1/Team/App", "malformed repository name"},
 		{"docker://127.0.0.1:1/../x", "malformed repository name"},
 		{"docker://127.0.0.1:1/a//b", "malformed repository name"},
-		{"docker://127.0.0.1:1/a?x=y", "malformed repository name"},
+		{"docker://127.0.0.1:1/a?x=y", `unknown parameter "x"`},
 		{"docker://127.0.0.1:1/" + strings.Repeat("a", 256), "longer than 255"},
 		{"docker://user:hunter2@127.0.0.1:1/a", "malformed registry name"},
 		{"docker://a b/a", "malformed registry name"},

@@ -42,7 +42,25 @@ func isManifest(mediaType string) bool { return slices.Contains(manifestTypes, m
 // the two differ is an error (CVE-2021-41190). Content of more than
 // [MaxManifest] is one, too. Errors are as those of [Client.Open].
 func (c *Client) Get(ctx context.Context, host, name, reference string) (ocispec.Descriptor, []byte, error) {
-	repo, path, err := manifestPath(host, name, reference)
+	repo, err := newRepository(host, name)
+	if err != nil {
+		return ocispec.Descriptor{}, nil, err
+	}
+	return c.get(ctx, repo, reference)
+}
+
+// GetAt is [Client.Get] of the repository that a URI names, as [Client.Open]
+// reads it: at a mirror, say.
+func (c *Client) GetAt(ctx context.Context, uri, reference string) (ocispec.Descriptor, []byte, error) {
+	repo, err := parseURI(uri)
+	if err != nil {
+		return ocispec.Descriptor{}, nil, err
+	}
+	return c.get(ctx, repo, reference)
+}
+
+func (c *Client) get(ctx context.Context, repo repository, reference string) (ocispec.Descriptor, []byte, error) {
+	path, err := manifestPath(repo, reference)
 	if err != nil {
 		return ocispec.Descriptor{}, nil, err
 	}
@@ -66,7 +84,25 @@ func (c *Client) Get(ctx context.Context, host, name, reference string) (ocispec
 // A registry that states no digest, type or size has the manifest read, as
 // [Client.Get] does.
 func (c *Client) Head(ctx context.Context, host, name, reference string) (ocispec.Descriptor, error) {
-	repo, path, err := manifestPath(host, name, reference)
+	repo, err := newRepository(host, name)
+	if err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	return c.head(ctx, repo, reference)
+}
+
+// HeadAt is [Client.Head] of the repository that a URI names, as [Client.Open]
+// reads it: at a mirror, say.
+func (c *Client) HeadAt(ctx context.Context, uri, reference string) (ocispec.Descriptor, error) {
+	repo, err := parseURI(uri)
+	if err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	return c.head(ctx, repo, reference)
+}
+
+func (c *Client) head(ctx context.Context, repo repository, reference string) (ocispec.Descriptor, error) {
+	path, err := manifestPath(repo, reference)
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}
@@ -87,27 +123,23 @@ func (c *Client) Head(ctx context.Context, host, name, reference string) (ocispe
 		return ocispec.Descriptor{}, err
 	}
 	if desc.Digest == "" || desc.MediaType == "" || desc.Size < 0 {
-		desc, _, err = c.Get(ctx, host, name, reference)
+		desc, _, err = c.get(ctx, repo, reference)
 	}
 	return desc, err
 }
 
 // manifestPath returns where a manifest is at its registry.
-func manifestPath(host, name, reference string) (repository, string, error) {
-	repo, err := newRepository(host, name)
-	if err != nil {
-		return repository{}, "", err
-	}
+func manifestPath(repo repository, reference string) (string, error) {
 	if !isDigest(reference) && !tagName.MatchString(reference) {
-		return repository{}, "", malformed(repo.uri(), "reference %q is neither a tag nor a digest", httpclient.OneLine(reference))
+		return "", malformed(repo.uri(), "reference %q is neither a tag nor a digest", httpclient.OneLine(reference))
 	}
-	return repo, "/v2/" + repo.name + "/manifests/" + reference, nil
+	return repo.path("manifests", reference), nil
 }
 
 // askManifest asks for a manifest and has read take the answer.
 func (c *Client) askManifest(ctx context.Context, repo repository, method, path string, read func(*httpclient.Response) error) error {
 	return c.ask(ctx, repo, func(at endpoint) error {
-		resp, err := c.http.Do(ctx, &httpclient.Request{
+		resp, err := at.http.Do(ctx, &httpclient.Request{
 			Method:        method,
 			URL:           at.base + path,
 			Header:        http.Header{"Accept": manifestTypes, "Accept-Encoding": {"identity"}},

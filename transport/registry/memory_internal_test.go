@@ -13,11 +13,11 @@ import (
 	"github.com/waybill-project/waybill/transport/httpclient"
 )
 
-var aRepository = repository{host: "registry.example", name: "team/app"}
+var aRepository = repository{Place{Host: "registry.example"}, "team/app"}
 
 func TestExpiredGrantIsNotSent(t *testing.T) {
 	const origin = "https://registry.example"
-	a := newAuthorizer(nil, nil)
+	a := newAuthorizer(nil)
 	for _, tt := range []struct {
 		expires time.Time
 		want    string
@@ -26,29 +26,29 @@ func TestExpiredGrantIsNotSent(t *testing.T) {
 		{time.Now().Add(time.Hour), "Bearer x"},
 		{time.Now().Add(-time.Second), ""},
 	} {
-		a.remember(grantKey{origin, aRepository.scope()}, grant{value: "Bearer x", expires: tt.expires})
-		if got, err := a.remembered(context.Background(), aRepository, origin); got != tt.want || err != nil {
+		a.remember(grantKey{demandKey{origin, aRepository.Place}, aRepository.scope()}, grant{value: "Bearer x", expires: tt.expires})
+		if got, err := a.remembered(context.Background(), aRepository, endpoint{base: origin}); got != tt.want || err != nil {
 			t.Errorf("with expiry %v, remembered %q, %v; want %q", tt.expires, got, err, tt.want)
 		}
 	}
 }
 
 func TestMemoryOfGrantsIsBounded(t *testing.T) {
-	a := newAuthorizer(nil, nil)
+	a := newAuthorizer(nil)
 	expired, lasting := grant{"x", time.Now().Add(-time.Hour)}, grant{"y", time.Now().Add(time.Hour)}
 	for i := range maxGrants {
 		g := expired
 		if i == 7 {
 			g = lasting
 		}
-		a.remember(grantKey{fmt.Sprint(i), ""}, g)
+		a.remember(grantKey{demandKey{origin: fmt.Sprint(i)}, ""}, g)
 	}
-	a.remember(grantKey{"new", ""}, lasting)
+	a.remember(grantKey{demandKey{origin: "new"}, ""}, lasting)
 	if n := len(a.grants); n != 2 {
 		t.Errorf("%d grants are kept, want the 2 that last", n)
 	}
 	for i := range 3 * maxGrants {
-		a.remember(grantKey{fmt.Sprint(i), ""}, lasting)
+		a.remember(grantKey{demandKey{origin: fmt.Sprint(i)}, ""}, lasting)
 	}
 	if n := len(a.grants); n > maxGrants {
 		t.Errorf("%d grants are kept, more than %d", n, maxGrants)
@@ -87,7 +87,7 @@ func TestTargetsAreBoundedAndAge(t *testing.T) {
 func TestNobodyAtTheDefaultPortMeansNoTLS(t *testing.T) {
 	refused := fmt.Errorf("dial: %w", os.NewSyscallError("connect", syscall.ECONNREFUSED))
 	for host, want := range map[string]bool{"localhost": true, "localhost:5000": false, "[::1]": true, "[::1]:5000": false} {
-		if got := noTLS(repository{host: host}, refused); got != want {
+		if got := noTLS(repository{Place: Place{Host: host}}, refused); got != want {
 			t.Errorf("noTLS(%s) = %v, want %v", host, got, want)
 		}
 	}

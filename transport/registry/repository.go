@@ -27,20 +27,30 @@ var (
 
 // repository is a repository at a registry, both known to be well-formed.
 type repository struct {
-	host string // as in names: HOST or HOST:PORT, lower case
+	Place
 	name string
 }
 
 // server returns the host to ask.
 func (r repository) server() string {
-	if r.host == hub || r.host == "index."+hub {
+	if r.Host == hub || r.Host == "index."+hub {
 		return hubServer
 	}
-	return r.host
+	return r.Host
 }
 
 // uri returns the repository as a route names it.
-func (r repository) uri() string { return scheme + r.host + "/" + r.name }
+func (r repository) uri() string { return r.URI(r.name) }
+
+// path returns the path and query of an end point of the repository
+// (distribution-spec, "Endpoints"): "blobs" or "manifests", and a reference.
+func (r repository) path(kind, reference string) string {
+	path := r.api() + "/" + r.name + "/" + kind + "/" + reference
+	if r.NS != "" {
+		path += "?" + url.Values{paramNS: {r.NS}}.Encode()
+	}
+	return path
+}
 
 // scope returns the scope of a token for reading (distribution token
 // specification, "Token scope documentation").
@@ -49,35 +59,41 @@ func (r repository) scope() string { return "repository:" + r.name + ":pull" }
 // newRepository checks a host and a repository name. They go into URLs, so
 // nothing passes that could mean anything else there.
 func newRepository(host, name string) (repository, error) {
-	r := repository{host: strings.ToLower(host), name: name}
+	r := repository{Place{Host: strings.ToLower(host)}, name}
 	u, err := url.Parse("https://" + host)
 	switch {
 	case err != nil, u.Host != host, u.Hostname() == "":
 		return repository{}, malformed(scheme+"…", "malformed registry name; want HOST or HOST:PORT")
 	case len(name) > maxRepository:
-		return repository{}, malformed(scheme+r.host, "repository name is longer than %d bytes", maxRepository)
+		return repository{}, malformed(scheme+r.Host, "repository name is longer than %d bytes", maxRepository)
 	case !repositoryName.MatchString(name):
-		return repository{}, malformed(scheme+r.host, "malformed repository name %q; want lower-case path components", name)
+		return repository{}, malformed(scheme+r.Host, "malformed repository name %q; want lower-case path components", name)
 	}
-	if r.host == hub && !strings.Contains(name, "/") {
+	if r.Host == hub && !strings.Contains(name, "/") {
 		r.name = "library/" + name
 	}
 	return r, nil
 }
 
-// parseURI returns the repository of docker://HOST[:PORT]/REPO[:TAG][@DIGEST].
-// Tag and digest say what is wanted, not where, and are dropped.
+// parseURI returns the repository of docker://HOST[:PORT]/REPO[:TAG][@DIGEST],
+// with the query of a [Place] behind it. Tag and digest say what is wanted, not
+// where, and are dropped.
 func parseURI(uri string) (repository, error) {
 	rest, ok := strings.CutPrefix(uri, scheme)
 	if !ok {
 		return repository{}, malformed(uri, "not a %s URI", scheme)
 	}
+	rest, query, _ := strings.Cut(rest, "?")
 	host, name, _ := strings.Cut(rest, "/")
 	name, _, _ = strings.Cut(name, "@")
 	if slash := strings.LastIndexByte(name, '/'); strings.Contains(name[slash+1:], ":") {
 		name = name[:strings.LastIndexByte(name, ':')]
 	}
-	return newRepository(host, name)
+	r, err := newRepository(host, name)
+	if err != nil || query == "" {
+		return r, err
+	}
+	return r, r.setQuery(query)
 }
 
 // isDigest reports whether s has the form of a digest, of any algorithm

@@ -29,8 +29,8 @@ const (
 )
 
 // fetchToken asks the token service that d names for a token to read repo with.
-func (a *authorizer) fetchToken(ctx context.Context, repo repository, origin string, d demand, cred credentials.Credential) (grant, error) {
-	realm, err := checkRealm(origin, d.params["realm"])
+func (a *authorizer) fetchToken(ctx context.Context, repo repository, at endpoint, d demand, cred credentials.Credential) (grant, error) {
+	realm, err := checkRealm(at.base, d.params["realm"])
 	if err != nil {
 		return grant{}, err
 	}
@@ -45,7 +45,7 @@ func (a *authorizer) fetchToken(ctx context.Context, repo repository, origin str
 		tokenByGet(r, realm, d.params["service"], scopes, cred)
 	}
 	asked := time.Now()
-	resp, err := a.http.Do(ctx, r)
+	resp, err := at.http.Do(ctx, r)
 	if err != nil {
 		return grant{}, tokenFailure(err)
 	}
