@@ -159,9 +159,9 @@ func TestResolveFailsOver(t *testing.T) {
 		"deep":          {say("", strings.Repeat(`{"x":`, 65)+"1"+strings.Repeat("}", 65)), "limit of 64"},
 		"many entries":  {say("", `{"refEngines":[`+strings.Repeat("1,", 100_000)+`1]}`), "limit of 100"},
 		"many members":  {say("", `{`+members(1001)+`}`), "limit of 1000"},
-		"to http":       {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://example.com/x", 302) }, "http"},
-		"in circles":    {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, 302) }, "redirect"},
-		"to this host":  {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "https://127.0.0.1/x", 302) }, "127.0.0.1"},
+		"to http":       {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://example.com/x", http.StatusFound) }, "http"},
+		"in circles":    {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, http.StatusFound) }, "redirect"},
+		"to this host":  {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "https://127.0.0.1/x", http.StatusFound) }, "127.0.0.1"},
 		"never answers": {func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, "no document within"},
 		"regexps":       {say(oci.MediaTypeRegexpRefEngines, `{"a":1,}`), "a comma before it"},
 	} {
