@@ -156,7 +156,7 @@ func TestNothingConfigured(t *testing.T) {
 // once; a replacement keeps the registry itself from being asked.
 func TestTheOrderOfTools(t *testing.T) {
 	files := map[string]string{
-		"etc/containers/registries.conf": "[[registry]]\nlocation = \"docker.io\"\n[[registry.mirror]]\nlocation = \"a.example\"\n",
+		"etc/containers/registries.conf":              "[[registry]]\nlocation = \"docker.io\"\n[[registry.mirror]]\nlocation = \"a.example\"\n",
 		"etc/containerd/certs.d/docker.io/hosts.toml": "[host.\"https://b.example\"]\n[host.\"https://registry-1.docker.io\"]\ncapabilities = [\"pull\"]\n",
 		"etc/docker/daemon.json":                      `{"registry-mirrors": ["https://c.example", "https://a.example/"]}`,
 	}

@@ -113,11 +113,23 @@ func (c *Config) containerdValues(yield func(Value) bool) {
 					return
 				}
 			}
-			if d.serverSet && !yield(Value{Containerd, about("server", registry), d.server.show(), d.server.from}) {
+			if server, ok := d.lastFor(registry); ok && !yield(Value{Containerd, about("server", registry), server.show(), server.from}) {
 				return
 			}
 		}
 	}
+}
+
+// lastFor returns the host that d has asked last, where there is something to say
+// of it.
+func (d *hostDir) lastFor(registry string) (hostTable, bool) {
+	h := d.server
+	if d.serverSet {
+		return h, true
+	}
+	h.scheme, h.host, h.base, h.pull, h.resolve = "https", registry, "", true, true
+	settled := h.skipVerify != nil || len(h.ca) > 0 || len(h.client) > 0 || len(h.header) > 0 || h.dialTimeout > 0
+	return h, settled && registry != anyRegistry
 }
 
 // firstDefault reports whether d is the _default that is used.
