@@ -32,6 +32,8 @@ var cases = []benchCase{
 	{"c", faultsCase},
 	{"d", bundleCase},
 	{"e", memoryCase},
+	{"f", transportsCase},
+	{"g", unlikeCase},
 }
 
 func main() {
@@ -53,7 +55,7 @@ func main() {
 
 func run(ctx context.Context) error {
 	b := &bench{}
-	selected := flag.String("case", "a,b,c,d,e", "which tables to make, separated by commas")
+	selected := flag.String("case", "a,b,c,d,e,f,g", "which tables to make, separated by commas")
 	out := flag.String("out", "BENCHMARKS.md", "file whose tables are replaced; empty only prints them")
 	dir := flag.String("dir", "", "directory to work in (default: a temporary one); everything is read and written there")
 	flag.StringVar(&b.waybill, "waybill", "bin/waybill", "program to measure")
@@ -102,7 +104,7 @@ func findCase(name string) (benchCase, error) {
 			return c, nil
 		}
 	}
-	return benchCase{}, fmt.Errorf("no case %q: there are a, b, c, d and e", name)
+	return benchCase{}, fmt.Errorf("no case %q: there are a to g", name)
 }
 
 // sub makes a new directory below the bench's.

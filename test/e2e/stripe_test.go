@@ -33,6 +33,14 @@ func TestStripeOverEveryTransport(t *testing.T) {
 		all = append(all, p)
 		args = append(args, "--from", p.uri())
 	}
+	for _, p := range all {
+		if p.Turn == nil {
+			continue
+		}
+		if err := p.Turn(t.Context(), time.Second); err != nil { // or the others are done before it begins
+			t.Fatal(err)
+		}
+	}
 	u.run(args...).exits(0)
 	wantStored(t, u, i, i.digests(t)...)
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // Place is a running server that holds a layout.
@@ -23,9 +24,13 @@ type Place struct {
 	Start func(context.Context) error
 	// Stop kills it.
 	Stop func()
+	// Turn, where not nil, returns lead before the server lets in who has come
+	// since the last time.
+	Turn func(ctx context.Context, lead time.Duration) error
 
 	uri    func(addr string) string
 	enable func(u *User, addr string) error
+	native func(u *User, addr, file, to string) []string
 }
 
 // User is somebody who can read from places.
@@ -53,6 +58,10 @@ func (p *Place) Enable(u *User, addr string) error {
 	}
 	return nil
 }
+
+// Native is the command of the protocol's own tool by which u, for whom the
+// place is enabled, copies a file of the layout to the path to.
+func (p *Place) Native(u *User, addr, file, to string) []string { return p.native(u, addr, file, to) }
 
 // write writes a file below the user's home.
 func (u *User) write(name, content string) error {

@@ -8,6 +8,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/anacrolix/torrent/metainfo"
 
@@ -26,6 +27,11 @@ var All = []struct {
 	{"registry", Registry}, {"nginx", Nginx}, {"SSH", SSH}, {"S3", S3}, {"IPFS", IPFS}, {"BitTorrent", BitTorrent},
 }
 
+// curl is the command that copies a URL.
+func curl(url, to string) []string {
+	return []string{"curl", "--fail", "--silent", "--show-error", "--output", to, url}
+}
+
 // Registry is docker-registry, in which the layout's image is app:1.
 func Registry(ctx context.Context, dir, layout string) (*Place, error) {
 	r, err := realserver.StartRegistry(ctx, dir, realserver.RegistryOptions{})
@@ -41,6 +47,9 @@ func Registry(ctx context.Context, dir, layout string) (*Place, error) {
 	return &Place{
 		Name: "registry", Addr: r.Host, Stop: func() { r.Stop() }, Start: r.Start,
 		uri: func(addr string) string { return "docker://" + addr + "/app" },
+		native: func(_ *User, addr, file, to string) []string {
+			return curl("http://"+addr+"/v2/app/blobs/sha256:"+filepath.Base(file), to)
+		},
 	}, nil
 }
 
@@ -52,7 +61,8 @@ func Nginx(ctx context.Context, dir, layout string) (*Place, error) {
 	}
 	return &Place{
 		Name: "nginx", Addr: n.Host, Stop: func() { n.Stop() }, Start: n.Start,
-		uri: func(addr string) string { return "http://" + addr + "/blobs/" },
+		uri:    func(addr string) string { return "http://" + addr + "/blobs/" },
+		native: func(_ *User, addr, file, to string) []string { return curl("http://"+addr+"/"+file, to) },
 	}, nil
 }
 
@@ -89,6 +99,12 @@ func SSH(ctx context.Context, dir, layout string) (*Place, error) {
 			}
 			return u.write(".ssh/known_hosts", withPort(s.KnownHosts(), s.Host, addr))
 		},
+		native: func(u *User, addr, file, to string) []string {
+			host, port, _ := strings.Cut(addr, ":")
+			ssh := filepath.Join(u.Home, ".ssh") // ssh itself looks where /etc/passwd says
+			return []string{"scp", "-q", "-F", "none", "-i", filepath.Join(ssh, "id_ed25519"), "-o", "UserKnownHostsFile=" + filepath.Join(ssh, "known_hosts"),
+				"-P", port, me.Username + "@" + host + ":" + filepath.Join(layout, file), to}
+		},
 	}, nil
 }
 
@@ -108,6 +124,9 @@ func S3(ctx context.Context, dir, layout string) (*Place, error) {
 		enable: func(u *User, _ string) error {
 			u.Env = append(u.Env, "AWS_ACCESS_KEY_ID="+s.AccessKey, "AWS_SECRET_ACCESS_KEY="+s.SecretKey)
 			return nil
+		},
+		native: func(_ *User, addr, file, to string) []string {
+			return []string{"/usr/bin/aws", "--region", s.Region, "--endpoint-url", "http://" + addr, "s3", "cp", "--only-show-errors", "s3://images/app/" + file, to}
 		},
 	}, nil
 }
@@ -134,44 +153,76 @@ func IPFS(ctx context.Context, dir, layout string) (*Place, error) {
 			u.Config += "[ipfs]\ngateways = [\"http://" + addr + "\"]\n"
 			return nil
 		},
+		native: func(_ *User, _, file, to string) []string {
+			return []string{"ipfs", "--repo-dir", k.Repo, "get", "--progress=false", "--output", to, "/ipfs/" + cid + "/" + file}
+		},
 	}, nil
 }
 
-// BitTorrent is transmission seeding the layout. The torrent file is
-// dir/app.torrent.
+// FTP is vsftpd, with the layout for everybody. Content comes over connections
+// of its own, so that no relay can be put in front.
+func FTP(ctx context.Context, dir, layout string) (*Place, error) {
+	v, err := realserver.StartVsftpd(ctx, dir, layout, realserver.VsftpdOptions{})
+	if err != nil {
+		return nil, err
+	}
+	return &Place{
+		Name: "FTP", Addr: v.Host, Stop: func() { v.Stop() },
+		Start: func(ctx context.Context) (err error) {
+			v, err = realserver.StartVsftpd(ctx, dir, layout, realserver.VsftpdOptions{Addr: v.Host})
+			return err
+		},
+		uri:    func(addr string) string { return "ftp://" + addr + "/" },
+		native: func(_ *User, addr, file, to string) []string { return curl("ftp://"+addr+"/"+file, to) },
+	}, nil
+}
+
+// BitTorrent is transmission seeding the layout, and a tracker that knows it.
 func BitTorrent(ctx context.Context, dir, layout string) (_ *Place, err error) {
-	seeder, err := realserver.StartTransmission(ctx, dir, realserver.TransmissionOptions{})
+	tracker, err := realserver.StartTracker(ctx, filepath.Join(dir, "tracker"))
 	if err != nil {
 		return nil, err
 	}
 	defer func() {
 		if err != nil {
-			seeder.Stop()
+			tracker.Stop()
 		}
 	}()
 	file := filepath.Join(dir, "app.torrent")
-	if err := realserver.CreateTorrent(ctx, file, layout, realserver.TorrentOptions{}); err != nil {
-		return nil, err
-	}
-	if err := seeder.Add(ctx, file, filepath.Dir(layout)); err != nil {
-		return nil, err
-	}
-	if err := seeder.Done(ctx); err != nil {
+	if err := realserver.CreateTorrent(ctx, file, layout, realserver.TorrentOptions{Trackers: []string{tracker.HTTP}}); err != nil {
 		return nil, err
 	}
 	info, err := metainfo.LoadFromFile(file)
 	if err != nil {
 		return nil, err
 	}
+	hash := info.HashInfoBytes().HexString()
+	if err := tracker.Allow(hash); err != nil {
+		return nil, err
+	}
+	// An address of its own: the tracker tells it of itself, and it has one
+	// connection with an address at a time.
+	seeder, err := realserver.StartTransmission(ctx, dir, realserver.TransmissionOptions{Host: "127.0.0.2"})
+	if err != nil {
+		return nil, err
+	}
+	stop := func() { seeder.Stop(); tracker.Stop() }
+	if err := seeder.Add(ctx, file, filepath.Dir(layout)); err != nil {
+		stop()
+		return nil, err
+	}
 	return &Place{
-		Name: "BitTorrent", Addr: seeder.Peer, Stop: func() { seeder.Stop() }, Start: seeder.Start,
-		uri: func(addr string) string {
-			return "magnet:?xt=urn:btih:" + info.HashInfoBytes().HexString() + "&x.pe=" + addr
-		},
+		Name: "BitTorrent", Addr: seeder.Peer, Stop: stop, Start: seeder.Start,
+		Turn: func(ctx context.Context, lead time.Duration) error { return seeder.Turn(ctx, hash, lead) },
+		uri:  func(addr string) string { return "magnet:?xt=urn:btih:" + hash + "&x.pe=" + addr },
 		enable: func(u *User, _ string) error {
 			// Only the peer that the URI names is to be asked.
 			u.Config += "[bittorrent]\nlisten = \"127.0.0.1\"\ndht = false\nlocal-discovery = false\npeer-exchange = false\n"
 			return nil
+		},
+		native: func(_ *User, _, _, to string) []string {
+			return []string{"aria2c", "--quiet", "--no-conf", "--interface=127.0.0.1", "--enable-dht=false", "--bt-enable-lpd=false", "--disable-ipv6=true",
+				"--seed-time=0", "--file-allocation=falloc", "--dir=" + to + ".d", file}
 		},
 	}, nil
 }

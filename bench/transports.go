@@ -1,0 +1,212 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"github.com/waybill-project/waybill/test/places"
+	"github.com/waybill-project/waybill/test/realserver"
+)
+
+// transportsCase is table (f): each transport by itself, beside the protocol's
+// own tool.
+func transportsCase(ctx context.Context, b *bench) (table, error) {
+	size := b.size(1e9, 1e8)
+	t := table{
+		title: "(f) Each transport alone, beside its own tool",
+		about: fmt.Sprintf("One layer of %s from one real server on loopback, with no limit. `waybill pull` verifies and keeps it; the tool copies it to a file. "+
+			"transmission lets a new peer in only at its next turn, every ten seconds: the wait for that is part of both of its rows.", sizeName(size)),
+		header: []string{"server", "waybill s", "tool s", "wall ÷ tool", "waybill CPU s", "tool CPU s", "tool"},
+	}
+	i, err := b.randomImage(6, size)
+	if err != nil {
+		return t, err
+	}
+	name, err := i.manifestOnly(b)
+	if err != nil {
+		return t, err
+	}
+	for _, start := range []places.Starter{places.Registry, places.Nginx, places.SSH, places.FTP, places.S3, places.IPFS, places.BitTorrent} {
+		if err := b.beside(ctx, &t, start, i, name); err != nil {
+			return t, err
+		}
+	}
+	return t, nil
+}
+
+// beside adds the row of one place.
+func (b *bench) beside(ctx context.Context, t *table, start places.Starter, i *image, name string) error {
+	dir, err := b.sub("place")
+	if err != nil {
+		return err
+	}
+	p, err := start(ctx, dir, i.layout.Dir)
+	if err != nil {
+		return err
+	}
+	defer func() { p.Stop() }()
+	file := filepath.Join("blobs", "sha256", i.layers[0].Digest.Encoded())
+	ours := contender{"waybill, " + p.Name, func(ctx context.Context, dir string) (measurement, error) {
+		u, err := enabled(p, dir, p.Addr)
+		if err != nil {
+			return measurement{}, err
+		}
+		return measure(u.command(ctx, b.waybill, "pull", "-q", "--store", dir+"/store", name, "--from", p.URI(p.Addr)))
+	}}
+	tool := contender{"its tool, " + p.Name, func(ctx context.Context, dir string) (measurement, error) {
+		u, err := enabled(p, dir, p.Addr)
+		if err != nil {
+			return measurement{}, err
+		}
+		args := p.Native(&u.User, p.Addr, file, filepath.Join(dir, "layer"))
+		return measure(u.command(ctx, args[0], args[1:]...))
+	}}
+	results, err := b.race(ctx, b.times(3), false, ours, tool)
+	if err != nil {
+		return err
+	}
+	ratio := results[0].wall().Seconds() / results[1].wall().Seconds()
+	args := p.Native(&places.User{}, p.Addr, file, "")
+	t.row(p.Name, seconds(results[0].wall()), seconds(results[1].wall()), times(ratio), seconds(results[0].cpu()), seconds(results[1].cpu()), filepath.Base(args[0]))
+	t.goal(ratio <= 1, times(ratio), "%s: at least as fast as %s", p.Name, filepath.Base(args[0]))
+	return nil
+}
+
+// reader is a user for whom a place is enabled.
+type reader struct{ places.User }
+
+// enabled makes a user, whose home is dir, who can read from p at addr.
+func enabled(p *places.Place, dir, addr string) (*reader, error) {
+	r := &reader{places.User{Home: dir}}
+	if err := p.Enable(&r.User, addr); err != nil {
+		return nil, err
+	}
+	return r, r.configure()
+}
+
+// configure writes the user's configuration of waybill.
+func (r *reader) configure() error {
+	dir := filepath.Join(r.Home, ".config", "waybill")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "config.toml"), []byte(r.Config), 0o644)
+}
+
+// command is a program the user runs.
+func (r *reader) command(ctx context.Context, name string, args ...string) *exec.Cmd {
+	cmd := command(ctx, r.Home, name, args...)
+	cmd.Env = append(cmd.Env, r.Env...)
+	return cmd
+}
+
+// unlikeCase is table (g): one blob from places of every kind at once.
+func unlikeCase(ctx context.Context, b *bench) (table, error) {
+	const rate = 10 // MB/s, of each
+	size := b.size(200e6, 60e6)
+	t := table{
+		title: "(g) Six unlike sources at once, each limited",
+		about: fmt.Sprintf("One layer of %s from a registry, nginx, sshd, an S3 server, kubo's gateway and transmission, each behind a link of %d MB/s. "+
+			"transmission lets a new peer in only at its next turn, every ten seconds: a pull that begins just before that shows all six, "+
+			"one that begins at any other moment the five that are at hand.", sizeName(size), rate),
+		header: []string{"pull", "sum MB/s", "wall s", "MB/s", "of the sum", "from each, MB"},
+	}
+	i, err := b.randomImage(7, size)
+	if err != nil {
+		return t, err
+	}
+	name, err := i.manifestOnly(b)
+	if err != nil {
+		return t, err
+	}
+	links, err := b.startLinks(ctx, i, rate*mb)
+	defer func() { stopLinks(links) }()
+	if err != nil {
+		return t, err
+	}
+	for _, row := range []struct {
+		name  string
+		links []link
+	}{{"five, without BitTorrent", links[:5]}, {"all six", links}} {
+		var shares string
+		results, err := b.race(ctx, b.times(3), false, contender{row.name, func(ctx context.Context, dir string) (measurement, error) {
+			m, s, err := b.pullLinks(ctx, dir, name, row.links)
+			shares = s
+			return m, err
+		}})
+		if err != nil {
+			return t, err
+		}
+		sum := float64(rate * len(row.links))
+		speed := float64(i.size()) / mb / results[0].wall().Seconds()
+		t.row(row.name, fmt.Sprintf("%.0f", sum), seconds(results[0].wall()), fmt.Sprintf("%.1f", speed), times(speed/sum), shares)
+		t.goal(speed >= 0.9*sum, times(speed/sum), "%s: at least 0.9 of the sum", row.name)
+	}
+	return t, nil
+}
+
+// link is a place behind a slow link.
+type link struct {
+	*places.Place
+	relay *realserver.Relay
+}
+
+func (b *bench) startLinks(ctx context.Context, i *image, bytesPerSecond int) ([]link, error) {
+	var links []link
+	for _, kind := range places.All {
+		dir, err := b.sub("place")
+		if err != nil {
+			return links, err
+		}
+		p, err := kind.Start(ctx, dir, i.layout.Dir)
+		if err != nil {
+			return links, err
+		}
+		relay, err := realserver.StartRelay("127.0.0.1:0", p.Addr, bytesPerSecond)
+		if err != nil {
+			p.Stop()
+			return links, err
+		}
+		links = append(links, link{p, relay})
+	}
+	return links, nil
+}
+
+func stopLinks(links []link) {
+	for _, l := range links {
+		l.relay.Stop()
+		l.Stop()
+	}
+}
+
+// pullLinks pulls from all of the places, and says how much came over each link.
+func (b *bench) pullLinks(ctx context.Context, dir, name string, links []link) (measurement, string, error) {
+	u := &reader{places.User{Home: dir}}
+	args := []string{"pull", "-q", "--store", dir + "/store", name}
+	before := make([]int64, len(links))
+	for n, l := range links {
+		if err := l.Enable(&u.User, l.relay.Addr); err != nil {
+			return measurement{}, "", err
+		}
+		args = append(args, "--from", l.URI(l.relay.Addr))
+		before[n] = l.relay.Sent()
+	}
+	if err := u.configure(); err != nil {
+		return measurement{}, "", err
+	}
+	if l := links[len(links)-1]; l.Turn != nil {
+		if err := l.Turn(ctx, time.Second); err != nil {
+			return measurement{}, "", err
+		}
+	}
+	m, err := measure(u.command(ctx, b.waybill, args...))
+	shares := make([]string, len(links))
+	for n, l := range links {
+		shares[n] = fmt.Sprintf("%s %.1f", l.Name, float64(l.relay.Sent()-before[n])/mb)
+	}
+	return m, list(shares), err
+}
