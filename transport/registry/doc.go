@@ -21,6 +21,14 @@
 // ever is: where a registry redirects blobs to storage elsewhere, no
 // Authorization goes along.
 //
+// # Mirrors
+//
+// A [Place] is a registry or a mirror of one with what a name doesn't say of it:
+// the registry it stands in for (?ns=, as containerd sends it), another path
+// than /v2, how it is connected to. It stands in the query of a route's URI.
+// Credentials are those of the host that is asked, never those of the registry
+// it stands in for.
+//
 // # Plain http
 //
 // Registries are asked over https. Where local policy allows plain http
