@@ -150,18 +150,22 @@ func TestResolveFailsOver(t *testing.T) {
 		page http.HandlerFunc
 		note string
 	}{
-		"500":           {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }, "500"},
-		"403":           {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(403) }, "403"},
-		"not JSON":      {say(oci.MediaTypeRefEngines, `{"refEngines":[],}`), "a comma before it"},
-		"HTML":          {say("text/html", `{"refEngines":[]}`), `Content-Type is "text/html"`},
-		"an array":      {say("", `[]`), "an object is wanted"},
-		"10 MB":         {say(oci.MediaTypeRefEngines, `{"x":"`+strings.Repeat("x", 10<<20)+`"}`), "limit of 1048576 bytes"},
-		"deep":          {say("", strings.Repeat(`{"x":`, 65)+"1"+strings.Repeat("}", 65)), "limit of 64"},
-		"many entries":  {say("", `{"refEngines":[`+strings.Repeat("1,", 100_000)+`1]}`), "limit of 100"},
-		"many members":  {say("", `{`+members(1001)+`}`), "limit of 1000"},
-		"to http":       {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://example.com/x", http.StatusFound) }, "http"},
-		"in circles":    {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, http.StatusFound) }, "redirect"},
-		"to this host":  {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "https://127.0.0.1/x", http.StatusFound) }, "127.0.0.1"},
+		"500":          {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }, "500"},
+		"403":          {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(403) }, "403"},
+		"not JSON":     {say(oci.MediaTypeRefEngines, `{"refEngines":[],}`), "a comma before it"},
+		"HTML":         {say("text/html", `{"refEngines":[]}`), `Content-Type is "text/html"`},
+		"an array":     {say("", `[]`), "an object is wanted"},
+		"10 MB":        {say(oci.MediaTypeRefEngines, `{"x":"`+strings.Repeat("x", 10<<20)+`"}`), "limit of 1048576 bytes"},
+		"deep":         {say("", strings.Repeat(`{"x":`, 65)+"1"+strings.Repeat("}", 65)), "limit of 64"},
+		"many entries": {say("", `{"refEngines":[`+strings.Repeat("1,", 100_000)+`1]}`), "limit of 100"},
+		"many members": {say("", `{`+members(1001)+`}`), "limit of 1000"},
+		"to http": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://example.com/x", http.StatusFound)
+		}, "http"},
+		"in circles": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, http.StatusFound) }, "redirect"},
+		"to this host": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://127.0.0.1/x", http.StatusFound)
+		}, "127.0.0.1"},
 		"never answers": {func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, "no document within"},
 		"regexps":       {say(oci.MediaTypeRegexpRefEngines, `{"a":1,}`), "a comma before it"},
 	} {
