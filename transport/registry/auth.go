@@ -180,7 +180,7 @@ func (a *authorizer) obtain(ctx context.Context, repo repository, at endpoint, d
 	var cred credentials.Credential
 	if a.credentials != nil {
 		host := repo.Host
-		if repo.server() == hubServer {
+		if repo.Server() == hubServer {
 			host = hub
 		}
 		var err error

@@ -136,5 +136,5 @@ func stale(err error) bool {
 // elsewhere reports whether u is at another host than the registry, so that
 // asking u takes no credentials of the registry's.
 func elsewhere(repo repository, u *url.URL) bool {
-	return u.Host != repo.server()
+	return u.Host != repo.Server()
 }

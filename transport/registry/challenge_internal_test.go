@@ -156,8 +156,8 @@ func TestParseURI(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.in, func(t *testing.T) {
 			r, err := parseURI(tt.in)
-			if err != nil || r.server() != tt.server || r.name != tt.name {
-				t.Errorf("parseURI = %+v (server %s), %v", r, r.server(), err)
+			if err != nil || r.Server() != tt.server || r.name != tt.name {
+				t.Errorf("parseURI = %+v (server %s), %v", r, r.Server(), err)
 			}
 		})
 	}

@@ -124,9 +124,9 @@ func (c *Client) askScheme(ctx context.Context, repo repository, try func(endpoi
 	c.mu.Lock()
 	plain := c.plain[repo.Place] || repo.PlainHTTP == Only
 	c.mu.Unlock()
-	at := endpoint{http: c.httpFor(repo.Place), base: "https://" + repo.server()}
+	at := endpoint{http: c.httpFor(repo.Place), base: "https://" + repo.Server()}
 	if plain {
-		at.base = "http://" + repo.server()
+		at.base = "http://" + repo.Server()
 	}
 	var err error
 	if at.authorization, err = c.auth.remembered(ctx, repo, at); err != nil {
@@ -140,7 +140,7 @@ func (c *Client) askScheme(ctx context.Context, repo repository, try func(endpoi
 // askPlain makes an attempt over plain http, and remembers it when the registry
 // answers, whatever the answer.
 func (c *Client) askPlain(ctx context.Context, repo repository, try func(endpoint) error) (endpoint, error) {
-	at := endpoint{http: c.httpFor(repo.Place), base: "http://" + repo.server()}
+	at := endpoint{http: c.httpFor(repo.Place), base: "http://" + repo.Server()}
 	var err error
 	if at.authorization, err = c.auth.remembered(ctx, repo, at); err != nil {
 		return at, err

@@ -82,6 +82,14 @@ func (p Place) URI(repository string) string {
 // be verified, nor send a request to any path of a host.
 func Plain(uri string) bool { return !strings.Contains(uri, "?") }
 
+// Server returns the host to ask, which differs from Host for Docker Hub.
+func (p Place) Server() string {
+	if p.Host == hub || p.Host == "index."+hub {
+		return hubServer
+	}
+	return p.Host
+}
+
 // api returns the path of the API, without a slash at the end.
 func (p Place) api() string {
 	switch p.Base {

@@ -31,14 +31,6 @@ type repository struct {
 	name string
 }
 
-// server returns the host to ask.
-func (r repository) server() string {
-	if r.Host == hub || r.Host == "index."+hub {
-		return hubServer
-	}
-	return r.Host
-}
-
 // uri returns the repository as a route names it.
 func (r repository) uri() string { return r.URI(r.name) }
 
