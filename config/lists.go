@@ -99,7 +99,7 @@ func (v rate) set(raw any) bool {
 		*v.p = 0
 		return true
 	}
-	return size{v.p}.set(raw)
+	return size(v).set(raw)
 }
 
 func (v rate) parse(text string) bool {
@@ -107,7 +107,7 @@ func (v rate) parse(text string) bool {
 		*v.p = 0
 		return true
 	}
-	return size{v.p}.parse(text)
+	return size(v).parse(text)
 }
 
 func (v rate) String() string {
