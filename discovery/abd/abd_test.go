@@ -16,10 +16,10 @@ import (
 	"testing"
 
 	"github.com/waybill-project/waybill/discovery/abd"
-	"github.com/waybill-project/waybill/discovery/discoverytest"
 	"github.com/waybill-project/waybill/discovery/target"
 	"github.com/waybill-project/waybill/name"
 	"github.com/waybill-project/waybill/resolve"
+	"github.com/waybill-project/waybill/test/webhosts"
 )
 
 // vectors reads a file of spec/vectors/abd.
@@ -211,7 +211,7 @@ func TestMetadata(t *testing.T) {
 		t.Run(v.Comment, func(t *testing.T) {
 			n := parse(t, v.Name)
 			uri := strings.TrimPrefix(n.URL("etcd.coreos.com"), "https://etcd.coreos.com")
-			site := discoverytest.Start(t, map[string]http.Handler{"etcd.coreos.com": discoverytest.Files{uri: v.Metadata}})
+			site := webhosts.Start(t, map[string]http.Handler{"etcd.coreos.com": webhosts.Files{uri: v.Metadata}})
 			var told []string
 			c := abd.New(abd.Options{Docs: site.Docs, Note: func(n abd.Note) { told = append(told, n.Text) }})
 			found, errs := collect(c, t.Context(), n)
@@ -250,25 +250,25 @@ func TestMetadata(t *testing.T) {
 // knows nothing, or with nonsense; nobody is asked once one has answered.
 func TestWalksUp(t *testing.T) {
 	const path, answer = "/.well-known/abd-index/com.coreos.etcd", `[{"name":"com.coreos.etcd","mirrors":["docker://quay.io/coreos/etcd"]}]`
-	parent := discoverytest.Files{path: answer}
+	parent := webhosts.Files{path: answer}
 	for name, hosts := range map[string]map[string]http.Handler{
 		"no such host": {"coreos.com": parent},
-		"not found":    {"coreos.com": parent, "etcd.coreos.com": discoverytest.Files{}},
-		"nonsense":     {"coreos.com": parent, "etcd.coreos.com": discoverytest.Files{path: "<html>"}},
+		"not found":    {"coreos.com": parent, "etcd.coreos.com": webhosts.Files{}},
+		"nonsense":     {"coreos.com": parent, "etcd.coreos.com": webhosts.Files{path: "<html>"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			found, errs := collect(abd.New(abd.Options{Docs: discoverytest.Start(t, hosts).Docs}), t.Context(), parse(t, "com.coreos.etcd"))
+			found, errs := collect(abd.New(abd.Options{Docs: webhosts.Start(t, hosts).Docs}), t.Context(), parse(t, "com.coreos.etcd"))
 			if len(found) != 1 || len(errs) != 0 || found[0].By.URI != "https://coreos.com"+path {
 				t.Errorf("got %+v, %v", found, errs)
 			}
 		})
 	}
-	site := discoverytest.Start(t, map[string]http.Handler{"coreos.com": parent, "etcd.coreos.com": discoverytest.Files{path: "[]"}})
+	site := webhosts.Start(t, map[string]http.Handler{"coreos.com": parent, "etcd.coreos.com": webhosts.Files{path: "[]"}})
 	found, errs := collect(abd.New(abd.Options{Docs: site.Docs}), t.Context(), parse(t, "com.coreos.etcd"))
 	if len(found) != 0 || len(errs) != 1 || !errors.Is(errs[0], resolve.ErrNotFound) || len(site.Asked()) != 1 {
 		t.Errorf("got %+v, %v after asking %q", found, errs, site.Asked())
 	}
-	site = discoverytest.Start(t, map[string]http.Handler{"coreos.com": discoverytest.Files{}, "etcd.coreos.com": discoverytest.Files{}})
+	site = webhosts.Start(t, map[string]http.Handler{"coreos.com": webhosts.Files{}, "etcd.coreos.com": webhosts.Files{}})
 	if _, errs := collect(abd.New(abd.Options{Docs: site.Docs}), t.Context(), parse(t, "com.coreos.etcd")); len(errs) != 1 || !errors.Is(errs[0], resolve.ErrNotFound) {
 		t.Errorf("nobody knows: %v", errs)
 	}
@@ -277,7 +277,7 @@ func TestWalksUp(t *testing.T) {
 // A strategy is asked when those before it weren't enough, and not before.
 func TestStrategiesInOrder(t *testing.T) {
 	const path = "/.well-known/abd-index/com.coreos.etcd"
-	site := discoverytest.Start(t, map[string]http.Handler{"coreos.com": discoverytest.Files{
+	site := webhosts.Start(t, map[string]http.Handler{"coreos.com": webhosts.Files{
 		path: `[{"name":"com.coreos.etcd","mirrors":["docker://quay.io/coreos/etcd"]}]`,
 	}})
 	storage := t.TempDir()
@@ -406,6 +406,10 @@ func TestMetadataLimits(t *testing.T) {
 		}
 	}
 	var told []string
+	if _, err := abd.ParseMetadata([]byte("["+many(1000, "0")+"]"), func(s string) { told = append(told, s) }); err != nil || len(told) != abd.MaxNotes {
+		t.Errorf("told %d times, %v", len(told), err)
+	}
+	told = nil
 	entries, err := abd.ParseMetadata([]byte(`[{"name":"a.b","mirrors":[`+many(101, `"x"`)+`]}]`), func(s string) { told = append(told, s) })
 	if len(entries) != 0 || err != nil || len(told) != 1 || !strings.Contains(told[0], "limit is 100") {
 		t.Errorf("got %v, %v, %q", entries, err, told)

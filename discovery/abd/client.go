@@ -28,7 +28,8 @@ type Options struct {
 	// Configs are the strategies, in order. Nil means [Default].
 	Configs []Config
 	// Note, where set, is told of each document that was read and of each
-	// document, entry and mirror that was not used.
+	// document, entry and mirror that was not used, [MaxNotes] of each sort for
+	// one document.
 	Note func(Note)
 }
 
@@ -121,7 +122,7 @@ func (c *Client) try(ctx context.Context, config Config, n Name) ([]Candidate, e
 // used by the word of read.
 func (c *Client) candidates(entries []Entry, n Name, by resolve.Testimony, read func(mirror string) (target.Target, error)) ([]Candidate, error) {
 	var all []Candidate
-	fitting := 0
+	fitting, refused := 0, 0
 	for _, e := range entries {
 		if !e.Matches(n) {
 			continue
@@ -131,7 +132,9 @@ func (c *Client) candidates(entries []Entry, n Name, by resolve.Testimony, read 
 		for _, mirror := range e.Mirrors {
 			t, err := read(mirror)
 			if err != nil {
-				c.note(by.URI, "mirror %q not used: %v", clip(mirror), err)
+				if refused++; refused <= MaxNotes {
+					c.note(by.URI, "mirror %q not used: %v", clip(mirror), err)
+				}
 				continue
 			}
 			candidate.Targets = append(candidate.Targets, t)

@@ -15,6 +15,9 @@ const (
 	MaxEntries = 1000
 	// MaxMirrors is how many mirrors an entry may have.
 	MaxMirrors = 100
+	// MaxNotes is how much is told about one document's entries, and about its
+	// mirrors.
+	MaxNotes = 200
 )
 
 // Entry is one artefact in a metadata blob.
@@ -65,9 +68,13 @@ func ParseMetadata(content []byte, note func(text string)) ([]Entry, error) {
 		return nil, fmt.Errorf("%d entries in metadata; the limit is %d", len(raws), MaxEntries)
 	}
 	var all []Entry
+	refused := 0
 	for i, raw := range raws {
 		e, err := parseEntry(raw)
 		if err != nil {
+			if refused++; refused > MaxNotes {
+				continue
+			}
 			note(fmt.Sprintf("entry %d skipped: %v", i+1, err))
 			continue
 		}

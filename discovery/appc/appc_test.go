@@ -15,8 +15,8 @@ import (
 	"testing"
 
 	"github.com/waybill-project/waybill/discovery/appc"
-	"github.com/waybill-project/waybill/discovery/discoverytest"
 	"github.com/waybill-project/waybill/resolve"
+	"github.com/waybill-project/waybill/test/webhosts"
 	"github.com/waybill-project/waybill/transport"
 	"github.com/waybill-project/waybill/uritmpl"
 )
@@ -142,7 +142,7 @@ func TestWalks(t *testing.T) {
 		Notes, Asked             []string
 	}](t, "walks.json") {
 		t.Run(v.Comment, func(t *testing.T) {
-			files := discoverytest.Files{}
+			files := webhosts.Files{}
 			for uri, page := range v.Pages {
 				u, err := url.Parse(uri)
 				if err != nil {
@@ -150,7 +150,7 @@ func TestWalks(t *testing.T) {
 				}
 				files[u.RequestURI()] = page
 			}
-			site := discoverytest.Start(t, map[string]http.Handler{"example.com": files})
+			site := webhosts.Start(t, map[string]http.Handler{"example.com": files})
 			var told []string
 			c := appc.New(appc.Options{Docs: site.Docs, Note: func(n appc.Note) { told = append(told, n.Text) }})
 			found, err := c.Discover(t.Context(), parse(t, v.Name))
@@ -201,7 +201,7 @@ func TestStops(t *testing.T) {
 		"cut":   {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, transport.ErrTemporary},
 	} {
 		t.Run(name, func(t *testing.T) {
-			site := discoverytest.Start(t, map[string]http.Handler{"example.com": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			site := webhosts.Start(t, map[string]http.Handler{"example.com": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				switch r.URL.Path {
 				case "/app":
 					tt.answer(w, r)
@@ -220,7 +220,7 @@ func TestStops(t *testing.T) {
 			}
 		})
 	}
-	site := discoverytest.Start(t, map[string]http.Handler{"example.com": discoverytest.Files{"/app?ac-discovery=1": strings.Repeat(tag, appc.MaxTags+1), "/?ac-discovery=1": tag}})
+	site := webhosts.Start(t, map[string]http.Handler{"example.com": webhosts.Files{"/app?ac-discovery=1": strings.Repeat(tag, appc.MaxTags+1), "/?ac-discovery=1": tag}})
 	if _, err := appc.New(appc.Options{Docs: site.Docs}).Discover(t.Context(), parse(t, "example.com/app")); err == nil || !strings.Contains(err.Error(), "more than 100") {
 		t.Errorf("too many tags: %v", err)
 	}

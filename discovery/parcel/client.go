@@ -30,8 +30,8 @@ type Options struct {
 	// Docs gets the documents. Required.
 	Docs *webdoc.Client
 	// Note, where set, is told of each document that was read and of each
-	// document, entry and template that was not used. It may be called from
-	// many goroutines.
+	// document, entry and template that was not used, [MaxNotes] of one
+	// document. It may be called from many goroutines.
 	Note func(Note)
 }
 
@@ -51,7 +51,7 @@ func New(o Options) *Client {
 
 // maxTold is how many notes are remembered, in order not to be told again for
 // each of an image's blobs.
-const maxTold = 10_000
+const maxTold = 1000
 
 func (c *Client) note(where, format string, args ...any) {
 	if c.tell == nil {
@@ -60,9 +60,10 @@ func (c *Client) note(where, format string, args ...any) {
 	n := Note{Where: where, Text: fmt.Sprintf(format, args...)}
 	c.mu.Lock()
 	again := c.told[n]
-	if len(c.told) < maxTold {
-		c.told[n] = true
+	if len(c.told) >= maxTold {
+		clear(c.told)
 	}
+	c.told[n] = true
 	c.mu.Unlock()
 	if !again {
 		c.tell(n)

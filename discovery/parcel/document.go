@@ -27,6 +27,8 @@ const (
 	MaxEntries = 1000
 	// MaxTemplates is how many templates one descriptor may have.
 	MaxTemplates = 100
+	// MaxNotes is how much is told about one document.
+	MaxNotes = 200
 	// maxMediaType is RFC 6838's limit: two names of 127 characters and a slash.
 	maxMediaType = 255
 )
@@ -107,6 +109,7 @@ func parseTemplate(raw json.RawMessage, known []string) (*uritmpl.Template, erro
 // template that isn't usable. One without any usable entry is an error; one
 // with entries of one kind only can still locate, or resolve.
 func ParseDistribution(content []byte, note func(text string)) (Plain, error) {
+	note = atMost(MaxNotes, note)
 	o, err := readObject(content)
 	if err != nil {
 		return Plain{}, err
@@ -143,6 +146,15 @@ func readEntries(o object, key string, known []string, note func(string)) ([]Des
 		all = append(all, d)
 	}
 	return all, nil
+}
+
+// atMost returns note, deaf after n calls.
+func atMost(n int, note func(string)) func(string) {
+	return func(text string) {
+		if n--; n >= 0 {
+			note(text)
+		}
+	}
 }
 
 func checkMediaType(s string) error {

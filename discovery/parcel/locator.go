@@ -20,7 +20,7 @@ import (
 	"github.com/waybill-project/waybill/uritmpl"
 )
 
-// MaxRoutes is how many routes a distribution may have for one blob.
+// MaxRoutes is how many templates are tried for one blob.
 const MaxRoutes = 1000
 
 // Locator returns the locator of what blobURIs says. Entries whose media type
@@ -57,6 +57,7 @@ type listing struct {
 	yield func(transport.Route, error) bool
 
 	seen    map[string]bool // URIs yielded
+	tried   int             // templates
 	matched bool            // an entry was for the blob
 	ended   bool            // nobody listens any more, or there are enough
 }
@@ -83,12 +84,16 @@ func (l *listing) entry(ctx context.Context, d Descriptor, where *url.URL, depth
 	}
 	l.matched = true
 	for _, t := range d.Templates {
+		if l.tried++; l.tried > MaxRoutes && !l.ended {
+			l.ended = true
+			l.note(l.base, "more than %d templates for one blob; the rest is ignored", MaxRoutes)
+		}
 		if l.ended {
 			return
 		}
 		uri, err := l.uri(t)
 		if err != nil {
-			l.client.note(shown(where), "template %q not used: %v", clip(t.String()), err)
+			l.note(where, "template %q not used: %v", clip(t.String()), err)
 			continue
 		}
 		l.emit(transport.Route{URI: uri, Source: l.source(t), Origin: "parcel " + shown(where)})
@@ -104,15 +109,15 @@ func (l *listing) nestedEntry(ctx context.Context, d Descriptor, depth int) {
 		}
 		doc, err := l.get(ctx, t, MediaTypeDescriptor)
 		if err != nil {
-			l.client.note(shown(l.base), "template %q not used: %v", clip(t.String()), err)
+			l.note(l.base, "template %q not used: %v", clip(t.String()), err)
 			continue
 		}
 		next, err := l.descriptor(doc, depth)
 		if err != nil {
-			l.client.note(shown(doc.URL), "descriptor not used: %v", err)
+			l.note(doc.URL, "descriptor not used: %v", err)
 			continue
 		}
-		l.client.note(shown(doc.URL), "read")
+		l.note(doc.URL, "read")
 		l.entry(ctx, next, doc.URL, depth+1)
 		return
 	}
@@ -120,16 +125,10 @@ func (l *listing) nestedEntry(ctx context.Context, d Descriptor, depth int) {
 }
 
 func (l *listing) emit(r transport.Route) {
-	switch {
-	case l.seen[r.URI]:
-		return
-	case len(l.seen) >= MaxRoutes:
-		l.ended = true
-		l.client.note(shown(l.base), "more than %d routes for one blob; the rest is ignored", MaxRoutes)
-		return
+	if !l.seen[r.URI] {
+		l.seen[r.URI] = true
+		l.ended = !l.yield(r, nil)
 	}
-	l.seen[r.URI] = true
-	l.ended = !l.yield(r, nil)
 }
 
 // uri returns where the blob is by a template, as transports read it.

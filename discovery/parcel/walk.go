@@ -35,10 +35,18 @@ type walk struct {
 	types  []string // what it may lead to, beside further descriptors
 
 	asked map[string]bool
+	notes int
 }
 
 func (c *Client) newWalk(n Name, base *url.URL, types []string) *walk {
 	return &walk{client: c, name: n, base: base, values: n.values(), known: discoveryVariables, types: types, asked: map[string]bool{}}
+}
+
+// note tells about the document at where, a bounded number of times.
+func (w *walk) note(where *url.URL, format string, args ...any) {
+	if w.notes++; w.notes <= MaxNotes {
+		w.client.note(shown(where), format, args...)
+	}
 }
 
 // first hands what d leads to to use, one alternative after the other until it
@@ -66,14 +74,14 @@ func (w *walk) follow(ctx context.Context, d Descriptor, depth int, use func(*we
 			err = use(doc)
 		}
 		if err == nil {
-			w.client.note(shown(doc.URL), "read")
+			w.note(doc.URL, "read")
 			return nil
 		}
-		where := shown(w.base)
+		where := w.base
 		if doc != nil {
-			where = shown(doc.URL)
+			where = doc.URL
 		}
-		w.client.note(where, "template %q not used: %v", clip(t.String()), err)
+		w.note(where, "template %q not used: %v", clip(t.String()), err)
 		failures.add(err)
 	}
 	return failures.err()
@@ -93,7 +101,7 @@ func (w *walk) descriptor(doc *webdoc.Document, depth int) (Descriptor, error) {
 	if depth+1 >= MaxDepth {
 		return Descriptor{}, fmt.Errorf("descriptors lead to one another more than %d times", MaxDepth)
 	}
-	return parseDescriptor(doc.Content, w.known, func(text string) { w.client.note(shown(doc.URL), "%s", text) })
+	return parseDescriptor(doc.Content, w.known, func(text string) { w.note(doc.URL, "%s", text) })
 }
 
 // get gets the document that a template leads to. Each is asked for once, so

@@ -1,7 +1,7 @@
-// Package discoverytest serves made-up hosts over HTTPS, at port 443 as far as
+// Package webhosts serves made-up hosts over HTTPS, at port 443 as far as
 // clients can tell, for tests of discovery protocols: each host has a
 // certificate of its own, by an authority that only the site's client trusts.
-package discoverytest
+package webhosts
 
 import (
 	"crypto/ecdsa"
