@@ -17,6 +17,7 @@ import (
 	"github.com/waybill-project/waybill/discovery/target"
 	"github.com/waybill-project/waybill/locate"
 	"github.com/waybill-project/waybill/transport"
+	"github.com/waybill-project/waybill/transport/netclass"
 	"github.com/waybill-project/waybill/uritmpl"
 )
 
@@ -26,8 +27,20 @@ const MaxRoutes = 1000
 // Locator returns the locator of what blobURIs says. Entries whose media type
 // conflicts with a blob's are not used for it; where the blob's isn't known,
 // nothing conflicts. What the entries say themselves comes before what further
-// descriptors say, which have to be got. The routes are remote-supplied.
+// descriptors say, which have to be got. The routes are remote-supplied: see
+// [Distribution.Floor].
 func (d *Distribution) Locator() locate.Locator { return locate.Func(d.locate) }
+
+// Floor returns the narrowest network that one of the locator's routes may lead
+// to (spec/security.md §3): the internet, but any at the very host and port of
+// the name, which the user typed.
+func (d *Distribution) Floor(uri string) netclass.Class {
+	u, err := url.Parse(uri)
+	if err != nil {
+		return netclass.Public
+	}
+	return d.Name.floor(u)
+}
 
 func (d *Distribution) locate(ctx context.Context, desc ocispec.Descriptor) iter.Seq2[transport.Route, error] {
 	return func(yield func(transport.Route, error) bool) {

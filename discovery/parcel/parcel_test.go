@@ -20,6 +20,7 @@ import (
 	"github.com/waybill-project/waybill/resolve"
 	"github.com/waybill-project/waybill/test/realserver"
 	"github.com/waybill-project/waybill/test/webhosts"
+	"github.com/waybill-project/waybill/transport/netclass"
 )
 
 // vectors reads a file of spec/vectors/parcel.
@@ -300,6 +301,24 @@ func TestParseLimits(t *testing.T) {
 	} {
 		if _, err := parcel.ParseDescriptor([]byte(content), quiet); err == nil || !strings.Contains(err.Error(), says) || len(err.Error()) > 300 {
 			t.Errorf("got %v, want %q", err, says)
+		}
+	}
+}
+
+func TestFloor(t *testing.T) {
+	d := &parcel.Distribution{Name: parcel.Name{Authority: "Images.corp", Path: "x"}}
+	for uri, want := range map[string]netclass.Class{
+		"https://images.corp/blobs/x":      netclass.Loopback,
+		"https://images.corp:443/blobs/x":  netclass.Loopback,
+		"https://images.corp:8443/blobs/x": netclass.Public,
+		"http://images.corp/blobs/x":       netclass.Public,
+		"https://images.corp.evil/x":       netclass.Public,
+		"https://other.corp/x":             netclass.Public,
+		"magnet:?xt=urn:btih:0":            netclass.Public,
+		"https://images.corp/%zz":          netclass.Public,
+	} {
+		if got := d.Floor(uri); got != want {
+			t.Errorf("%s: %v, want %v", uri, got, want)
 		}
 	}
 }
