@@ -16,7 +16,7 @@ type Located struct {
 	Descriptor ocispec.Descriptor
 	Role       image.Role
 	// Routes asks the locators and yields what they say as they say it. It may
-	// be ranged over, by any goroutine, as long as the loop over Look goes on.
+	// be ranged over by any goroutine, as long as Look's context lasts.
 	Routes iter.Seq2[transport.Route, error]
 }
 
@@ -35,7 +35,7 @@ func (p *Puller) Look(ctx context.Context, n name.Name, req Request) iter.Seq2[L
 		defer s.cancel()
 		more := true
 		err = s.look(func(desc ocispec.Descriptor, role image.Role) bool {
-			more = yield(Located{desc, role, s.sources.Locate(s.ctx, desc)}, nil)
+			more = yield(Located{desc, role, s.sources.Locate(ctx, desc)}, nil)
 			return more
 		})
 		if releaseErr := s.lease.Release(); err == nil {
