@@ -305,6 +305,39 @@ func TestParseLimits(t *testing.T) {
 	}
 }
 
+// References are relative to where the distribution finally came from.
+func TestResolveRedirected(t *testing.T) {
+	site := webhosts.Start(t, map[string]http.Handler{
+		"example.com": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch r.URL.Path {
+			case "/.well-known/x-parcel.v0.0.0":
+				_, _ = w.Write([]byte(`{"mediaType":"` + parcel.MediaTypeDistribution + `","templates":["dist"]}`))
+			case "/dist":
+				http.Redirect(w, r, "https://cdn.example/deep/dist?signature=secret", http.StatusFound)
+			default:
+				http.NotFound(w, r)
+			}
+		}),
+		"cdn.example": webhosts.Files{
+			"/deep/dist?signature=secret": indexEntry + `"blobURIs":[{"mediaType":"application/vnd.parcel.opaque.v0","templates":["b/{parcel.fetch.blob.digest}"]}]}`,
+			"/deep/index":                 `{"schemaVersion":2,"manifests":[]}`,
+		},
+	})
+	img, err := parcel.New(parcel.Options{Docs: site.Docs}).Resolve(t.Context(), parcel.Name{Authority: "example.com", Path: "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if img.By.URI != "https://cdn.example/deep/index" {
+		t.Errorf("the index came from %s", img.By.URI)
+	}
+	d := digest.FromString("")
+	for r, err := range img.Distribution.Locator().Locate(t.Context(), ocispec.Descriptor{Digest: d}) {
+		if err != nil || r.URI != "https://cdn.example/deep/b/"+d.Encoded() || strings.Contains(r.Origin+r.Source, "secret") {
+			t.Errorf("got %+v, %v", r, err)
+		}
+	}
+}
+
 func TestFloor(t *testing.T) {
 	d := &parcel.Distribution{Name: parcel.Name{Authority: "Images.corp", Path: "x"}}
 	for uri, want := range map[string]netclass.Class{
