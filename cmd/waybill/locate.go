@@ -134,7 +134,7 @@ func (a *app) locate(ctx context.Context, n name.Name, req pull.Request, probed 
 		}
 	}
 	if !known {
-		return notFoundError{fmt.Sprintf("no place is known for %s", n.Familiar()), "name a source with --from URI"}
+		return notFoundError{fmt.Sprintf("no place is known for %s", n.Familiar()), "name a source that has it with --from URI"}
 	}
 	if a.flags.json {
 		return a.printJSON(out)
