@@ -197,7 +197,7 @@ func (h *hostTable) setURI(uri string, override bool) error {
 	switch {
 	case err != nil: // it quotes the URI, and any password in it
 		return errors.New("is not a URL")
-	case u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "":
+	case u.Scheme != "http" && u.Scheme != "https", !isHost(u.Host):
 		return errors.New("is not https://HOST[:PORT][/PATH] or http://…")
 	case u.User != nil:
 		return errors.New("holds user information; log in to it instead")

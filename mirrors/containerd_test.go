@@ -296,6 +296,7 @@ func TestMalformedHosts(t *testing.T) {
 		{"server with a password", "server = \"https://me:hunter2@x\"", ":1", "user information"},
 		{"server that is no URL", "server = \"https://me:hunter2@x%zz\"", ":1", "is not a URL"},
 		{"host with a query", "[host.\"https://x?y=hunter2\"]", ":1", "a query"},
+		{"host with a zone", "server = \"https://[fe80::1%25eth0]:5000\"", ":1", "https://HOST"},
 		{"host without a name", "[host.\"\"]", ":1", "https://HOST"},
 		{"host that is no table", "[host]\n\"https://x\" = 1", ":2", "is a number, want a table"},
 		{"hosts are a list", "[[host]]", ":1", "host: is a list, want a table"},

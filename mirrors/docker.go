@@ -200,7 +200,7 @@ func (p *daemonParser) mirrors() (all []dockerMirror, err error) {
 	err = p.texts("registry-mirrors", func(s string) error {
 		u, err := url.Parse(s)
 		switch {
-		case err != nil, u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "":
+		case err != nil, u.Scheme != "http" && u.Scheme != "https", !isHost(u.Host):
 			return p.fail("registry-mirrors: an entry is not https://HOST[:PORT][/PATH] or http://…")
 		case u.User != nil:
 			return p.fail("registry-mirrors: an entry holds user information; log in to it instead")

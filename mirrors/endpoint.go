@@ -2,6 +2,7 @@ package mirrors
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -113,6 +114,12 @@ func canonicalHost(host string) string {
 		return hub
 	}
 	return host
+}
+
+// isHost reports whether s is HOST or HOST:PORT, and the same in a URL.
+func isHost(s string) bool {
+	u, err := url.Parse("https://" + s)
+	return err == nil && u.Host == s && u.Hostname() != ""
 }
 
 // canonicalBase returns an absolute path as [Endpoint].Base.
