@@ -24,6 +24,12 @@ type Route struct {
 	// file and line, a document's URI. It is shown, never interpreted.
 	Origin string
 
+	// Remote reports that it was a document of somebody else's that named this
+	// place, rather than the user or their configuration: it may then be no
+	// more than a place in the public network, asked without credentials. See
+	// [ByOrigin].
+	Remote bool
+
 	// Source is the place this route was made from, as its author wrote it:
 	// the template, the base URI, the repository. Routes of many blobs that
 	// share a Source are one source: what is learnt about it on one blob

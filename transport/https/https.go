@@ -12,6 +12,7 @@ import (
 	"github.com/waybill-project/waybill/transport"
 	"github.com/waybill-project/waybill/transport/httpclient"
 	"github.com/waybill-project/waybill/transport/httprange"
+	"github.com/waybill-project/waybill/transport/netclass"
 )
 
 // Transport is the [transport.Transport], [transport.Sizer] and
@@ -106,6 +107,12 @@ func request(route transport.Route, desc ocispec.Descriptor) (httprange.Request,
 		}
 	}
 	r := httprange.Request{Size: desc.Size}
+	if route.Remote {
+		if u.User != nil {
+			return r, transport.Errorf(transport.ErrRefused, route.URI, "%s named it with credentials", route.Origin)
+		}
+		r.Floor = netclass.Public
+	}
 	if u.User != nil {
 		password, _ := u.User.Password()
 		r.Authorization = "Basic " + base64.StdEncoding.EncodeToString([]byte(u.User.Username()+":"+password))

@@ -230,3 +230,22 @@ func ExampleTransport_Open() {
 	fmt.Printf("%s %v\n", b, err)
 	// Output: freight <nil>
 }
+
+// What somebody else's document names may be a public place, asked without
+// credentials, and nothing else.
+func TestRemote(t *testing.T) {
+	asked := 0
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked++ }))
+	defer server.Close()
+	tr := https.New(httpclient.New(httpclient.Options{}))
+	for _, uri := range []string{server.URL, "http://[::ffff:127.0.0.1]:1/", "http://169.254.169.254/", "http://10.0.0.1/", "https://user:secret@public.example/"} {
+		route := transport.Route{URI: uri, Remote: true, Origin: "https://doc.example/"}
+		_, err := tr.Open(t.Context(), route, ocispec.Descriptor{Size: 1}, 0, 1)
+		if !errors.Is(err, transport.ErrRefused) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: %v", uri, err)
+		}
+	}
+	if asked > 0 {
+		t.Errorf("it was asked %d times", asked)
+	}
+}

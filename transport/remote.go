@@ -1,0 +1,61 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// ByOrigin is a Transport that reads from places the user named or configured
+// with Local, and from those named by other people's documents (Route.Remote)
+// with Remote, whose transports keep out of private networks and send no
+// credentials. A scheme that Remote lacks is [ErrRefused] for such a route:
+// files, hosts and programs of the user's are nobody else's to name.
+type ByOrigin struct {
+	Local, Remote Schemes
+}
+
+var (
+	_ Transport = ByOrigin{}
+	_ Sizer     = ByOrigin{}
+	_ Checker   = ByOrigin{}
+	_ io.Closer = ByOrigin{}
+)
+
+// Open hands the request to the transport for the route.
+func (b ByOrigin) Open(ctx context.Context, route Route, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error) {
+	s, err := b.schemes(route)
+	if err != nil {
+		return nil, err
+	}
+	return s.Open(ctx, route, desc, offset, length)
+}
+
+// Size asks the transport for the route; see [Schemes.Size].
+func (b ByOrigin) Size(ctx context.Context, route Route, desc ocispec.Descriptor) (int64, error) {
+	s, err := b.schemes(route)
+	if err != nil {
+		return 0, err
+	}
+	return s.Size(ctx, route, desc)
+}
+
+// Check says what is wrong with a URI that the user gave; see [Schemes.Check].
+func (b ByOrigin) Check(uri string) error { return b.Local.Check(uri) }
+
+// Close closes both; see [Schemes.Close].
+func (b ByOrigin) Close() error { return errors.Join(b.Local.Close(), b.Remote.Close()) }
+
+func (b ByOrigin) schemes(route Route) (Schemes, error) {
+	if !route.Remote {
+		return b.Local, nil
+	}
+	scheme, _, _ := strings.Cut(route.URI, ":")
+	if b.Remote[strings.ToLower(scheme)] == nil {
+		return nil, Errorf(ErrRefused, route.URI, "%s named it, and %s: is not for others to name", route.Origin, scheme)
+	}
+	return b.Remote, nil
+}
