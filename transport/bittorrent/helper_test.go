@@ -60,6 +60,39 @@ func transmission(t testing.TB, o realserver.TransmissionOptions) *realserver.Tr
 	return s
 }
 
+// libtorrent starts a seeder that stops with the test.
+func libtorrent(t testing.TB, o realserver.LibtorrentOptions) *realserver.Libtorrent {
+	t.Helper()
+	s, err := realserver.StartLibtorrent(t.Context(), t.TempDir(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Stop() })
+	return s
+}
+
+// seeds is a seeder of whatever program.
+type seeds interface {
+	Start(context.Context) error
+	Add(ctx context.Context, torrentFile, content string) error
+}
+
+// serve makes s seed what there is of a torrent below a directory.
+func serve(t testing.TB, s seeds, torrentFile, content string) string {
+	t.Helper()
+	if err := s.Add(t.Context(), torrentFile, content); err != nil {
+		t.Fatal(err)
+	}
+	return torrentFile
+}
+
+func restart(t testing.TB, s seeds) {
+	t.Helper()
+	if err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // create makes a v1 torrent of a file or directory.
 func create(t testing.TB, content string, o realserver.TorrentOptions) string {
 	t.Helper()
@@ -104,14 +137,10 @@ func blobFile(t testing.TB, dir string, b transporttest.Blob) string {
 }
 
 // seed makes a torrent of the blob and has s seed it.
-func seed(t testing.TB, s *realserver.Transmission, b transporttest.Blob, o realserver.TorrentOptions) (torrentFile string) {
+func seed(t testing.TB, s seeds, b transporttest.Blob, o realserver.TorrentOptions) (torrentFile string) {
 	t.Helper()
 	dir := t.TempDir()
-	file := create(t, blobFile(t, dir, b), o)
-	if err := s.Add(t.Context(), file, dir); err != nil {
-		t.Fatal(err)
-	}
-	return file
+	return serve(t, s, create(t, blobFile(t, dir, b), o), dir)
 }
 
 // pull reads a whole blob and compares it.

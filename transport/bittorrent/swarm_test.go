@@ -30,7 +30,8 @@ func TestVersions(t *testing.T) {
 			b := transporttest.NewBlob(11, 3<<20+77)
 			layout := beside(t, dir, b)
 			f := file(t, layout, v)
-			s := libtorrent(t, f, dir)
+			s := libtorrent(t, realserver.LibtorrentOptions{})
+			serve(t, s, f, dir)
 			tr := newTransport(t, loopback())
 			pull(t, tr, magnet(t, f, s.Peer), b)
 			pull(t, tr, "torrent:"+f, b) // known by now; the path of its file does
@@ -47,7 +48,8 @@ func TestSmallBlobByPiecesRoot(t *testing.T) {
 	b.WriteFile(t, filepath.Join(dir, "d", "config.json"))
 	transporttest.NewBlob(13, 9000).WriteFile(t, filepath.Join(dir, "d", "other"))
 	f := file(t, filepath.Join(dir, "d"), realserver.V2)
-	s := libtorrent(t, f, dir)
+	s := libtorrent(t, realserver.LibtorrentOptions{})
+	serve(t, s, f, dir)
 	pull(t, newTransport(t, loopback()), magnet(t, f, s.Peer), b)
 }
 
@@ -64,10 +66,8 @@ func TestTrackers(t *testing.T) {
 		t.Run(scheme, func(t *testing.T) {
 			f := create(t, content, realserver.TorrentOptions{Trackers: []string{url}, Private: scheme == "udp"})
 			allow(t, tracker, f)
-			s := transmission(t, realserver.TransmissionOptions{Host: "127.0.0.9"})
-			if err := s.Add(t.Context(), f, dir); err != nil {
-				t.Fatal(err)
-			}
+			s := libtorrent(t, realserver.LibtorrentOptions{Host: "127.0.0.9"})
+			serve(t, s, f, dir)
 			pull(t, newTransport(t, loopback()), "torrent:"+f, b)
 		})
 	}
@@ -87,14 +87,12 @@ func allow(t testing.TB, tracker *realserver.Tracker, torrentFile string) {
 
 // liar starts a seeder of a torrent whose content was changed since it was
 // hashed.
-func liar(t *testing.T, torrentFile string, b transporttest.Blob, host string) *realserver.Transmission {
+func liar(t *testing.T, torrentFile string, b transporttest.Blob, host string) *realserver.Libtorrent {
 	t.Helper()
 	dir := t.TempDir()
 	path := blobFile(t, dir, b)
-	s := transmission(t, realserver.TransmissionOptions{Host: host})
-	if err := s.Add(t.Context(), torrentFile, dir); err != nil {
-		t.Fatal(err)
-	}
+	s := libtorrent(t, realserver.LibtorrentOptions{Host: host})
+	serve(t, s, torrentFile, dir)
 	wrong := b.Bytes()
 	for i := range wrong {
 		wrong[i] ^= 0x55
@@ -112,13 +110,14 @@ func TestLiarIsBanned(t *testing.T) {
 	f := file(t, blobFile(t, dir, b), realserver.V1)
 	lying := liar(t, f, b, "127.0.0.66")
 	o := loopback()
-	o.StallTimeout = 12 * time.Second // longer than transmission lets one wait
+	o.StallTimeout = 5 * time.Second
 	tr := newTransport(t, o)
 	err := pullRange(t.Context(), tr, magnet(t, f, lying.Peer), b, 0, b.Size)
 	if !errors.Is(err, transport.ErrTemporary) || !strings.Contains(err.Error(), "1 banned for wrong pieces") {
 		t.Errorf("with a liar only: %v", err)
 	}
-	honest := libtorrent(t, f, dir)
+	honest := libtorrent(t, realserver.LibtorrentOptions{})
+	serve(t, honest, f, dir)
 	pull(t, tr, magnet(t, f, lying.Peer, honest.Peer), b)
 	if banned := tr.Stats().Banned; !slices.Contains(banned, "127.0.0.66") || len(banned) != 1 {
 		t.Errorf("banned are %v", banned)
@@ -164,7 +163,8 @@ func TestWebSeed(t *testing.T) {
 	})
 	t.Run("v2", func(t *testing.T) {
 		f := file(t, layout, realserver.V2)
-		s := libtorrent(t, f, root) // a magnet's metadata come from peers only
+		s := libtorrent(t, realserver.LibtorrentOptions{}) // a magnet's metadata come from peers only
+		serve(t, s, f, root)
 		uri := magnet(t, f, s.Peer) + "&ws=" + n.URL + "/"
 		pull(t, newTransport(t, loopback()), uri, b)
 	})
@@ -260,11 +260,8 @@ func TestDHT(t *testing.T) {
 	dir := t.TempDir()
 	content := blobFile(t, dir, b)
 	other := transporttest.NewBlob(21, 1<<20)
-	boot, err := realserver.StartLibtorrent(t.Context(), t.TempDir(), file(t, blobFile(t, dir, other), realserver.V1), dir, realserver.LibtorrentOptions{DHT: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { boot.Stop() })
+	boot := libtorrent(t, realserver.LibtorrentOptions{DHT: true})
+	serve(t, boot, file(t, blobFile(t, dir, other), realserver.V1), dir)
 	withDHT := func() bittorrent.Options {
 		o := loopback()
 		o.NoDHT, o.DHTBootstrap = false, []string{boot.Peer}
