@@ -137,6 +137,7 @@ func TestNothingConfigured(t *testing.T) {
 	m.checkPlan(t, c, "index.docker.io/alpine", "docker://docker.io/library/alpine")
 	m.checkPlan(t, c, "registry-1.docker.io/alpine", "docker://docker.io/library/alpine")
 	m.checkPlan(t, c, "REGISTRY.example:5000/team/app", "docker://registry.example:5000/team/app")
+	m.checkPlan(t, c, "HOST/app", "docker://host/app")
 	m.checkPlan(t, c, "[::1]:5000/app", "docker://[::1]:5000/app")
 	for v := range c.Values() {
 		t.Errorf("value %+v", v)

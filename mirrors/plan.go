@@ -26,8 +26,13 @@ type Plan struct {
 // registries.conf makes something of the name that is no name.
 func (c *Config) For(host, repository string) (Plan, error) {
 	host = canonicalHost(host)
-	named, err := reference.ParseNormalizedNamed(host + "/" + repository)
-	if err != nil || !reference.IsNameOnly(named) || reference.Domain(named) != host {
+	if host == hub && !strings.Contains(repository, "/") {
+		repository = "library/" + repository
+	}
+	// The parser for what people type would take a host without a dot for a part
+	// of the repository.
+	named, err := reference.WithName(host + "/" + repository)
+	if err != nil || reference.Domain(named) != host {
 		return Plan{}, &Error{host + "/" + clip(repository), "not HOST/REPOSITORY"}
 	}
 	p := planner{host: host, repository: reference.Path(named), seen: map[same]bool{}}
