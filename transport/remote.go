@@ -7,7 +7,32 @@ import (
 	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/waybill-project/waybill/transport/netclass"
 )
+
+// Remote says that a document of somebody else's named a place, and how near
+// to this machine the place may be then. The zero value says that the user or
+// their configuration named it: it may be anywhere.
+type Remote uint8
+
+// RemotePublic is a place that may be in the public network only: what nearly
+// every document may name.
+const RemotePublic Remote = 1
+
+// RemoteIn is a place in a network at least as wide as floor: what a document
+// may name that the user had read from such a network.
+func RemoteIn(floor netclass.Class) Remote {
+	return RemotePublic + Remote(netclass.Public-min(floor, netclass.Public))
+}
+
+// Floor returns the narrowest network the place may be in.
+func (r Remote) Floor() netclass.Class {
+	if r == 0 || r > RemoteIn(netclass.Loopback) {
+		return netclass.Loopback
+	}
+	return netclass.Public - netclass.Class(r-RemotePublic)
+}
 
 // ByOrigin is a Transport that reads from places the user named or configured
 // with Local, and from those named by other people's documents (Route.Remote)
@@ -50,7 +75,7 @@ func (b ByOrigin) Check(uri string) error { return b.Local.Check(uri) }
 func (b ByOrigin) Close() error { return errors.Join(b.Local.Close(), b.Remote.Close()) }
 
 func (b ByOrigin) schemes(route Route) (Schemes, error) {
-	if !route.Remote {
+	if route.Remote == 0 {
 		return b.Local, nil
 	}
 	scheme, _, _ := strings.Cut(route.URI, ":")

@@ -10,6 +10,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/waybill-project/waybill/transport"
+	"github.com/waybill-project/waybill/transport/netclass"
 )
 
 // says is a transport whose content is a text.
@@ -26,18 +27,18 @@ func TestByOrigin(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		uri    string
-		remote bool
+		remote transport.Remote
 		want   string
 		kind   error
 	}{
-		{"a://x", false, "local a", nil},
-		{"a://x", true, "remote a", nil},
-		{"A://x", true, "remote a", nil},
-		{"file:///etc/shadow", false, "local file", nil},
-		{"file:///etc/shadow", true, "", transport.ErrRefused},
-		{"FILE:///etc/shadow", true, "", transport.ErrRefused},
-		{"nothing", true, "", transport.ErrRefused},
-		{"b://x", false, "", transport.ErrPermanent},
+		{"a://x", 0, "local a", nil},
+		{"a://x", transport.RemotePublic, "remote a", nil},
+		{"A://x", transport.RemotePublic, "remote a", nil},
+		{"file:///etc/shadow", 0, "local file", nil},
+		{"file:///etc/shadow", transport.RemotePublic, "", transport.ErrRefused},
+		{"FILE:///etc/shadow", transport.RemotePublic, "", transport.ErrRefused},
+		{"nothing", transport.RemotePublic, "", transport.ErrRefused},
+		{"b://x", 0, "", transport.ErrPermanent},
 	} {
 		route := transport.Route{URI: tt.uri, Remote: tt.remote, Origin: "https://doc.example/"}
 		r, err := b.Open(t.Context(), route, ocispec.Descriptor{}, 0, 0)
@@ -46,7 +47,7 @@ func TestByOrigin(t *testing.T) {
 			continue
 		}
 		if err != nil {
-			if tt.remote && !strings.Contains(err.Error(), "https://doc.example/") {
+			if tt.remote != 0 && !strings.Contains(err.Error(), "https://doc.example/") {
 				t.Errorf("%v doesn't say who named it", err)
 			}
 			if _, err := b.Size(t.Context(), route, ocispec.Descriptor{}); !errors.Is(err, tt.kind) {
@@ -63,5 +64,19 @@ func TestByOrigin(t *testing.T) {
 	}
 	if err := b.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestRemoteFloor(t *testing.T) {
+	if f := transport.Remote(0).Floor(); f != netclass.Loopback {
+		t.Errorf("what the user names is held to %v", f)
+	}
+	if f := transport.RemotePublic.Floor(); f != netclass.Public {
+		t.Errorf("what documents name is held to %v", f)
+	}
+	for c := netclass.Loopback; c <= netclass.Public; c++ {
+		if r := transport.RemoteIn(c); r == 0 || r.Floor() != c {
+			t.Errorf("%v: %d, floor %v", c, r, r.Floor())
+		}
 	}
 }

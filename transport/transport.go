@@ -24,11 +24,9 @@ type Route struct {
 	// file and line, a document's URI. It is shown, never interpreted.
 	Origin string
 
-	// Remote reports that it was a document of somebody else's that named this
-	// place, rather than the user or their configuration: it may then be no
-	// more than a place in the public network, asked without credentials. See
-	// [ByOrigin].
-	Remote bool
+	// Remote says whether it was a document of somebody else's that named this
+	// place, rather than the user or their configuration. See [ByOrigin].
+	Remote Remote
 
 	// Source is the place this route was made from, as its author wrote it:
 	// the template, the base URI, the repository. Routes of many blobs that

@@ -57,6 +57,10 @@ func (e Engine) Locator(origin string) (locate.Locator, error) {
 		return nil, fmt.Errorf("%s: CAS engine %q: %w", e.From, clip(e.Template), err)
 	}
 	source := e.source()
+	var remote transport.Remote
+	if e.Remote {
+		remote = transport.RemoteIn(e.Floor)
+	}
 	return locate.Func(func(_ context.Context, desc ocispec.Descriptor) iter.Seq2[transport.Route, error] {
 		return func(yield func(transport.Route, error) bool) {
 			uri, err := e.place(tmpl, desc.Digest)
@@ -64,7 +68,7 @@ func (e Engine) Locator(origin string) (locate.Locator, error) {
 				yield(transport.Route{}, fmt.Errorf("%s: CAS engine %q: %w", e.From, clip(e.Template), err))
 				return
 			}
-			yield(transport.Route{URI: uri.String(), Source: source, Origin: origin}, nil)
+			yield(transport.Route{URI: uri.String(), Source: source, Origin: origin, Remote: remote}, nil)
 		}
 	}), nil
 }

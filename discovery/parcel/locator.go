@@ -27,19 +27,22 @@ const MaxRoutes = 1000
 // Locator returns the locator of what blobURIs says. Entries whose media type
 // conflicts with a blob's are not used for it; where the blob's isn't known,
 // nothing conflicts. What the entries say themselves comes before what further
-// descriptors say, which have to be got. The routes are remote-supplied: see
-// [Distribution.Floor].
+// descriptors say, which have to be got. The routes are marked as
+// remote, and held to [Distribution.Floor].
 func (d *Distribution) Locator() locate.Locator { return locate.Func(d.locate) }
 
 // Floor returns the narrowest network that one of the locator's routes may lead
 // to (spec/security.md §3): the internet, but any at the very host and port of
 // the name, which the user typed.
-func (d *Distribution) Floor(uri string) netclass.Class {
+func (d *Distribution) Floor(uri string) netclass.Class { return d.Name.floorOf(uri) }
+
+// floorOf is floor for a URI in text.
+func (n Name) floorOf(uri string) netclass.Class {
 	u, err := url.Parse(uri)
 	if err != nil {
 		return netclass.Public
 	}
-	return d.Name.floor(u)
+	return n.floor(u)
 }
 
 func (d *Distribution) locate(ctx context.Context, desc ocispec.Descriptor) iter.Seq2[transport.Route, error] {
@@ -109,7 +112,7 @@ func (l *listing) entry(ctx context.Context, d Descriptor, where *url.URL, depth
 			l.note(where, "template %q not used: %v", clip(t.String()), err)
 			continue
 		}
-		l.emit(transport.Route{URI: uri, Source: l.source(t), Origin: "parcel " + shown(where)})
+		l.emit(transport.Route{URI: uri, Source: l.source(t), Origin: "parcel " + shown(where), Remote: transport.RemoteIn(l.name.floorOf(uri))})
 	}
 }
 

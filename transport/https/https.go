@@ -12,7 +12,6 @@ import (
 	"github.com/waybill-project/waybill/transport"
 	"github.com/waybill-project/waybill/transport/httpclient"
 	"github.com/waybill-project/waybill/transport/httprange"
-	"github.com/waybill-project/waybill/transport/netclass"
 )
 
 // Transport is the [transport.Transport], [transport.Sizer] and
@@ -107,11 +106,11 @@ func request(route transport.Route, desc ocispec.Descriptor) (httprange.Request,
 		}
 	}
 	r := httprange.Request{Size: desc.Size}
-	if route.Remote {
+	if route.Remote != 0 {
 		if u.User != nil {
 			return r, transport.Errorf(transport.ErrRefused, route.URI, "%s named it with credentials", route.Origin)
 		}
-		r.Floor = netclass.Public
+		r.Floor = route.Remote.Floor()
 	}
 	if u.User != nil {
 		password, _ := u.User.Password()

@@ -239,7 +239,7 @@ func TestRemote(t *testing.T) {
 	defer server.Close()
 	tr := https.New(httpclient.New(httpclient.Options{}))
 	for _, uri := range []string{server.URL, "http://[::ffff:127.0.0.1]:1/", "http://169.254.169.254/", "http://10.0.0.1/", "https://user:secret@public.example/"} {
-		route := transport.Route{URI: uri, Remote: true, Origin: "https://doc.example/"}
+		route := transport.Route{URI: uri, Remote: transport.RemotePublic, Origin: "https://doc.example/"}
 		_, err := tr.Open(t.Context(), route, ocispec.Descriptor{Size: 1}, 0, 1)
 		if !errors.Is(err, transport.ErrRefused) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v", uri, err)
