@@ -61,7 +61,7 @@ func Aria2Download(ctx context.Context, dir, uri string) error {
 	if err != nil {
 		return err
 	}
-	args := append([]string{"--seed-time=0", "--listen-port=" + port, "--dir=" + dir}, aria2Quiet...)
+	args := append([]string{"--seed-time=0", "--bt-tracker-interval=1", "--listen-port=" + port, "--dir=" + dir}, aria2Quiet...)
 	out, err := exec.CommandContext(ctx, path, append(args, uri)...).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("aria2c: %w: %s", err, bytes.TrimSpace(out))

@@ -38,6 +38,7 @@ func (sw *swarm) open(ctx context.Context, uri string, file entry, offset, lengt
 		pos: file.offset + offset, end: file.offset + offset + length,
 	}
 	sw.mem.enter()
+	sw.ahead.opened(sw, b, file)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.plan() // the library begins to ask while the caller gets to reading
@@ -172,10 +173,11 @@ func (b *body) plan() {
 		return
 	}
 	var changed []int
-	ahead := min(b.sw.mem.share(), maxAhead)
+	ahead, all := min(b.sw.mem.share(), maxAhead), true
 	begin := b.index()
 	for i := begin; int64(i)*b.sw.pieceLength < b.end; i++ {
 		if i > begin && int64(i+1-begin)*b.sw.pieceLength > ahead {
+			all = false
 			break
 		}
 		p, need := b.held[i], i == begin
@@ -183,6 +185,9 @@ func (b *body) plan() {
 		case p == nil:
 			if p = b.sw.mem.acquire(b.sw, i, b, need); p == nil {
 				b.sw.apply(changed)
+				if need {
+					b.sw.ahead.yield(b.sw)
+				}
 				return
 			}
 			b.held[i] = p
@@ -196,6 +201,9 @@ func (b *body) plan() {
 		}
 	}
 	b.sw.apply(changed)
+	if all {
+		b.sw.ahead.fetch(b.sw, b)
+	}
 }
 
 // let gives a piece back.
@@ -263,6 +271,7 @@ func (b *body) Close() error {
 		b.first = nil
 		clear(b.held)
 		b.sw.mem.leave(b)
+		b.sw.ahead.closed(b.sw)
 		b.sw.apply(indices)
 		b.sw.unuse()
 	})

@@ -48,6 +48,7 @@ type piece struct {
 	got    int      // how many of them
 
 	wants, first int  // ranges that want it, and that want it before others
+	ahead        int  // those of wants that are no range's; see the type ahead
 	pins         int  // library calls that use buf
 	complete     bool // and verified
 	evicted      bool
@@ -156,7 +157,8 @@ func (m *memory) release(p *piece, needed bool) {
 }
 
 // makeRoom evicts pieces until there is room for size bytes: such as nobody
-// wants, whole ones first, and in need such as their readers left alone.
+// wants, whole ones first, and in need such as are fetched ahead or their readers
+// left alone.
 func (m *memory) makeRoom(size int64, need bool) bool {
 	for _, whole := range []bool{true, false} {
 		for e := m.idle.Front(); e != nil && m.used+size > m.limit; {
@@ -169,7 +171,7 @@ func (m *memory) makeRoom(size int64, need bool) bool {
 	}
 	if need && m.used+size > m.limit {
 		for p := range m.wanted {
-			if m.used+size > m.limit && p.complete && time.Since(p.touched) > untouched {
+			if m.used+size > m.limit && p.complete && (p.wants == p.ahead || time.Since(p.touched) > untouched) {
 				m.evict(p)
 			}
 		}

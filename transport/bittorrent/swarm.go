@@ -57,6 +57,8 @@ type swarm struct {
 	verified map[int]bool      // of the content seeded
 	content  map[int64]*seeded // by offset
 
+	ahead ahead
+
 	// applying makes the library hear of what is wanted in the order in which
 	// it changes.
 	applying sync.Mutex
@@ -143,9 +145,13 @@ func (sw *swarm) desire(index int) (priority torrent.PiecePriority, gone bool) {
 	if p == nil || p.wants == 0 {
 		return torrent.PiecePriorityNone, false
 	}
-	priority = torrent.PiecePriorityReadahead
-	if p.first > 0 {
+	switch {
+	case p.first > 0:
 		priority = torrent.PiecePriorityNow
+	case p.wants > p.ahead:
+		priority = torrent.PiecePriorityReadahead
+	default:
+		priority = torrent.PiecePriorityNormal
 	}
 	if gone = sw.told[index] && !p.complete; gone {
 		delete(sw.told, index)
