@@ -541,7 +541,7 @@ func FuzzLoad(f *testing.F) {
 	f.Add("store = '/a'\nplatform = 'all'\nprogress = 'none'\n[fetch]\nparallel = 1\nfirst-byte = '1d1ns1ms'\nmin-rate = '1.5kiB'")
 	f.Add("[registry]\ncerts = ['/a', '~/b']\ncredential-files = []\n[host.'[::1]:5000']\ntrusted = true\n[host.a]")
 	f.Add("fetch = { stall = '1h' }\n[[host]]\n")
-	f.Add(everyForm)
+	f.Add("a = 1\n\"g.h\" . i = \"#\"\nm = [{ q = 1, r = { s = 2 } }]\n[[ aa ]]\nbb = 0x1f\n")
 	m := &machine{dir: f.TempDir()}
 	f.Fuzz(func(t *testing.T, text string) {
 		c := defaults(m.options(), func(string) string { return "" })

@@ -50,10 +50,8 @@ func show(raw any) string {
 }
 
 // clip shortens a key or a value that would make an error too long to read.
-func clip(s string) string { return clipTo(80, s) }
-
-// clipTo shortens s to most bytes.
-func clipTo(most int, s string) string {
+func clip(s string) string {
+	const most = 80
 	if len(s) <= most {
 		return s
 	}

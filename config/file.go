@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/waybill-project/waybill/internal/tomldoc"
 )
 
 // maxFile bounds a configuration file, in bytes.
@@ -82,13 +84,13 @@ func (s source) unreadable(err error) *Error {
 
 // merge sets what the text of a file says.
 func (c *Config) merge(file, text string) error {
-	doc, err := parse(text)
-	if e := (*syntaxError)(nil); errors.As(err, &e) {
-		return &Error{From: fmt.Sprintf("%s:%d", file, e.line), Problem: e.problem}
+	doc, err := tomldoc.Parse(text)
+	if e := (*tomldoc.Error)(nil); errors.As(err, &e) {
+		return &Error{From: fmt.Sprintf("%s:%d", file, e.Line), Problem: e.Problem}
 	}
 	lines := make(map[string]int) // key → where this file sets it
-	for key, line := range doc.keys() {
-		raw := doc.value(key)
+	for key, line := range doc.Keys() {
+		raw := doc.Value(key)
 		from := fmt.Sprintf("%s:%d", file, line)
 		if section, err := asSection(key, raw); err != nil {
 			return &Error{From: from, Key: key.String(), Problem: err.Error()}

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/BurntSushi/toml"
+
+	"github.com/waybill-project/waybill/internal/tomldoc"
 )
 
 // setting is a key with one place in [Config].
@@ -106,9 +108,14 @@ func isSection(name string) bool {
 
 // splitKey returns the parts of a key as Values writes it.
 func splitKey(key string) (toml.Key, error) {
-	doc, err := parse(key + " = 0")
-	if err != nil || strings.ContainsAny(key, "\n=#") || len(doc.names) != 1 {
+	var names []toml.Key
+	if doc, err := tomldoc.Parse(key + " = 0"); err == nil && !strings.ContainsAny(key, "\n=#") {
+		for name := range doc.Keys() {
+			names = append(names, name)
+		}
+	}
+	if len(names) != 1 {
 		return nil, errors.New("not a key; write it as in fetch.parallel or host.\"localhost:5000\".insecure")
 	}
-	return doc.names[0], nil
+	return names[0], nil
 }

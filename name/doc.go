@@ -4,11 +4,13 @@
 //
 // # Grammar
 //
-//	name     := registry / local / place / digest
+//	name     := registry / local / place / host / parcel / digest
 //	registry := ["docker://"] [HOST[":"PORT] "/"] REPOSITORY [":" TAG] ["@" digest]
 //	local    := scheme ":" path [":" ref] ["@" digest]
 //	scheme   := "oci" / "oci-archive" / "docker-archive"
 //	place    := URI ["#" ref] ["@" digest]
+//	host     := HOST "/" PATH "#" [fragment] ["@" digest]
+//	parcel   := "parcel:" HOST "/" PATH ["@" digest]
 //	digest   := "sha256:" 64hex / "sha512:" 128hex / "blake3:" 64hex
 //
 // A registry reference is read with the grammar and the short names of
@@ -29,6 +31,12 @@
 // A place is an OCI layout somewhere else: sftp://HOST/DIR, s3://BUCKET/PREFIX,
 // ipfs://CID and their like. The URI is kept as it is written; its fragment,
 // percent-decoded, is the ref.
+//
+// # Published names
+//
+// A host-based name (oci-discovery) is told from a registry's by its "#", which
+// may stand at the end. What of it is valid is for package discovery/oci to
+// say. A name of parcel has "parcel:" before it.
 //
 // The ref "@N" is the N-th image of the layout or archive, counting from 0.
 package name

@@ -29,6 +29,11 @@ const (
 	// Place is an image in an OCI layout at a place that a URI names: a
 	// directory of an SSH host, a bucket, an IPFS directory, …
 	Place
+	// Host is an image by the name of the host that publishes where it is
+	// (oci-discovery): HOST/PATH#FRAGMENT.
+	Host
+	// Parcel is an image whose host publishes it as parcel has it.
+	Parcel
 )
 
 // schemes are the prefixes of local names.
@@ -44,6 +49,10 @@ func (k Kind) String() string {
 		return "digest"
 	case Place:
 		return "place"
+	case Host:
+		return "host"
+	case Parcel:
+		return "parcel"
 	}
 	if s, ok := schemes[k]; ok {
 		return s
@@ -65,10 +74,11 @@ type Name struct {
 	Tag string
 
 	// Path is the directory or file of a local name, as written: it may be
-	// relative. For a Place it is the URI, without fragment.
+	// relative. For a Place it is the URI, without fragment; for a Host and a
+	// Parcel all before the fragment, unread.
 	Path string
 	// Ref selects the image within Path; empty means the only one there. For a
-	// Place it is the URI's fragment, decoded.
+	// Place it is the URI's fragment, decoded; for a Host as it is written.
 	Ref string
 
 	// Digest is what was written behind the "@", or the whole of a Digest.
@@ -107,6 +117,10 @@ func (n Name) String() string {
 		if n.Tag != "" {
 			b.WriteString(":" + n.Tag)
 		}
+	case Host:
+		b.WriteString(n.Path + "#" + n.Ref)
+	case Parcel:
+		b.WriteString(parcelPrefix + n.Path)
 	case Place:
 		b.WriteString(n.Path)
 		if n.Ref != "" {

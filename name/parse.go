@@ -116,10 +116,16 @@ func (p parser) parse() (Name, error) {
 			return Name{}, p.fail(i, "control character %q; remove it", r)
 		}
 	}
+	if rest, ok := strings.CutPrefix(s, parcelPrefix); ok {
+		return p.published(Parcel, rest, len(parcelPrefix))
+	}
 	if rest, ok := strings.CutPrefix(s, dockerPrefix); ok {
 		return p.registry(rest, len(dockerPrefix))
 	}
 	scheme, ok := schemeOf(s)
+	if !ok && strings.Contains(s, "#") {
+		return p.published(Host, s, 0)
+	}
 	if !ok {
 		return p.registry(s, 0)
 	}
@@ -143,6 +149,31 @@ func (p parser) parse() (Name, error) {
 
 // places are the schemes of URIs of places that may hold an OCI layout.
 var places = []string{"sftp", "ssh", "ftp", "ftps", "ftpes", "s3", "gs", "azblob", "ipfs", "ipns"}
+
+// parcelPrefix is what names of parcel begin with: nothing else tells them from
+// a registry's.
+const parcelPrefix = "parcel:"
+
+// published reads a name whose host says where the image is; off is where s
+// stands in the input. What may stand in it is for the protocol to say.
+func (p parser) published(k Kind, s string, off int) (Name, error) {
+	n := Name{Kind: k}
+	if i := digestSuffix.FindStringIndex(s); i != nil {
+		d, err := p.digest(s[i[0]+1:], off+i[0]+1)
+		if err != nil {
+			return Name{}, err
+		}
+		n.Digest, s = d, s[:i[0]]
+	}
+	if k == Host {
+		s, n.Ref, _ = strings.Cut(s, "#")
+	}
+	n.Path = s
+	if host, path, _ := strings.Cut(s, "/"); host == "" || path == "" {
+		return Name{}, p.fail(off, "want HOST/PATH: the host that says where the image is, and what it calls it")
+	}
+	return n, nil
+}
 
 // sources are schemes of URIs without "//" that are no names. A registry
 // reference would be read from them otherwise.

@@ -110,7 +110,7 @@ func (p *Puller) prepare(ctx context.Context, n name.Name, req Request) (*Sessio
 	s.record = Record{Pull: store.NewPullID(), Name: abs.String(), Platform: req.Platform.String(), Started: time.Now(),
 		Blobs: []Blob{}, Sources: []Source{}, Events: []Event{}}
 	locators := slices.Clone(req.From)
-	if abs.Kind != name.Digest {
+	if located(abs) {
 		own, err := locate.FromName(abs, "name")
 		if err != nil {
 			return nil, err
@@ -130,6 +130,12 @@ func (p *Puller) prepare(ctx context.Context, n name.Name, req Request) (*Sessio
 	}
 	s.ctx, s.cancel = context.WithCancel(ctx)
 	return s, nil
+}
+
+// located reports whether a name says itself where the image is. A digest
+// doesn't, and for others it is published.
+func located(n name.Name) bool {
+	return n.Kind != name.Digest && n.Kind != name.Host && n.Kind != name.Parcel
 }
 
 // Wait returns the record of the pull once it has ended, and why it failed.
@@ -266,6 +272,9 @@ func (s *Session) resolve() (ocispec.Descriptor, error) {
 	s.mu.Lock()
 	s.record.By = &r.By
 	s.mu.Unlock()
+	if len(r.Hints) > 0 && !s.req.Offline {
+		s.sources = locate.All(append([]locate.Locator{s.sources}, r.Hints...)...)
+	}
 	s.note(Event{Type: eventResolved, Digest: r.Descriptor.Digest, Source: r.By.URI, Detail: "by " + r.By.Resolver})
 	if err := s.lease.Hold(r.Descriptor.Digest); err != nil {
 		return ocispec.Descriptor{}, err

@@ -9,6 +9,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/waybill-project/waybill/image"
+	"github.com/waybill-project/waybill/locate"
 	"github.com/waybill-project/waybill/name"
 	"github.com/waybill-project/waybill/store"
 	"github.com/waybill-project/waybill/transport"
@@ -33,6 +34,8 @@ type Resolution struct {
 	// Like all content it is to be verified against Descriptor.
 	Content []byte
 	By      Testimony
+	// Hints are places that the same documents say may hold the image's blobs.
+	Hints []locate.Locator
 }
 
 // Resolver resolves names of one kind. Implementations are safe for concurrent

@@ -73,11 +73,17 @@ func (a *app) pull(ctx context.Context, n name.Name, req pull.Request, beside du
 	if err != nil {
 		return nil, err
 	}
-	a.reading.warn = func(source, text string) { session.Warn(source, text) }
+	started := make(chan struct{})
+	a.reading.warn = func(source, text string) {
+		if <-started; session != nil {
+			session.Warn(source, text)
+		}
+	}
 	p.Observe = func(ev pull.Event) { a.show(renderer, ev) }
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	session, err = p.Start(ctx, n, req)
+	close(started)
 	if err != nil {
 		return nil, err
 	}

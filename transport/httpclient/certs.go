@@ -1,6 +1,7 @@
 package httpclient
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -167,19 +168,22 @@ func addAuthority(config *tls.Config, path string) error {
 	return nil
 }
 
-// keyPair reads a client certificate and its key.
+// keyPair reads a client certificate and its key, from the same file where
+// keyPath is empty.
 func keyPair(certPath, keyPath string) (tls.Certificate, error) {
 	cert, err := readCapped(certPath)
 	if err != nil {
 		return tls.Certificate{}, err
 	}
-	key, err := readCapped(keyPath)
-	if err != nil {
-		return tls.Certificate{}, err
+	key := cert
+	if keyPath != "" {
+		if key, err = readCapped(keyPath); err != nil {
+			return tls.Certificate{}, err
+		}
 	}
 	pair, err := tls.X509KeyPair(cert, key)
 	if err != nil {
-		return tls.Certificate{}, fmt.Errorf("%s with %s: %w", certPath, filepath.Base(keyPath), err)
+		return tls.Certificate{}, fmt.Errorf("%s with %s: %w", certPath, filepath.Base(cmp.Or(keyPath, certPath)), err)
 	}
 	return pair, nil
 }

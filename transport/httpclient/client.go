@@ -42,6 +42,10 @@ type Options struct {
 	// none is.
 	Trusted func(host string) bool
 
+	// Host returns what a host (as in Insecure) is asked with besides what all
+	// are. It must return the same for a host each time. Nil means nothing.
+	Host func(host string) Host
+
 	// UserAgent is sent with every request; empty means "waybill".
 	UserAgent string
 }
@@ -137,9 +141,9 @@ func (c *Client) Do(ctx context.Context, r *Request) (*Response, error) {
 	if err != nil {
 		return nil, &transport.Error{Kind: transport.ErrPermanent, URI: shown(r.URL), Err: err}
 	}
-	authorization, floor := r.Authorization, r.Floor
+	authorization, floor, own := r.Authorization, r.Floor, true
 	for redirects := 0; ; redirects++ {
-		resp, class, err := c.roundTrip(ctx, r, u, authorization, floor)
+		resp, class, err := c.roundTrip(ctx, r, hop{u, authorization, floor, own})
 		if err != nil {
 			return nil, failure(ctx, u, err)
 		}
@@ -148,6 +152,7 @@ func (c *Client) Do(ctx context.Context, r *Request) (*Response, error) {
 		}
 		if !isRedirect(resp.StatusCode) || r.Sign != nil {
 			secrets := append(secretsOf(authorization), r.Secret)
+			secrets = append(secrets, c.host(u).secrets()...)
 			return nil, statusFailure(resp, u, class, redirects, append(secrets, signatureOf(r, resp.Request)...))
 		}
 		discard(resp)
@@ -156,7 +161,7 @@ func (c *Client) Do(ctx context.Context, r *Request) (*Response, error) {
 			return nil, err
 		}
 		if !sameOrigin(u, next) {
-			authorization = ""
+			authorization, own = "", false
 		}
 		u, floor = next, class
 	}

@@ -1,6 +1,7 @@
 package httpclient
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -37,6 +38,8 @@ type poolKey struct {
 	// dialled wherever it is.
 	proxied bool
 	tls     tlsKey
+	// host is the one whose settings they are made with, or empty.
+	host string
 }
 
 // tlsKey says how the server is verified and what is shown to it.
@@ -48,9 +51,19 @@ type tlsKey struct {
 // proxyContextKey is under which a request's context holds its proxy.
 type proxyContextKey struct{}
 
+// hop is one of the requests that following redirects takes.
+type hop struct {
+	url           *url.URL
+	authorization string
+	floor         netclass.Class
+	// own says that no redirect has left the origin of the request.
+	own bool
+}
+
 // roundTrip makes one request, no redirects, and returns with the answer the
 // class of the network it came from.
-func (c *Client) roundTrip(ctx context.Context, r *Request, u *url.URL, authorization string, floor netclass.Class) (*http.Response, netclass.Class, error) {
+func (c *Client) roundTrip(ctx context.Context, r *Request, h hop) (*http.Response, netclass.Class, error) {
+	u, floor := h.url, h.floor
 	if c.options.Trusted != nil && c.options.Trusted(u.Host) {
 		floor = netclass.Loopback
 	}
@@ -66,7 +79,8 @@ func (c *Client) roundTrip(ctx context.Context, r *Request, u *url.URL, authoriz
 		// Called by the goroutine that dials, which may outlive the request.
 		TLSHandshakeDone: func(_ tls.ConnectionState, err error) { noSession.Store(err != nil) },
 	}
-	req, err := c.newRequest(httptrace.WithClientTrace(ctx, trace), r, u, authorization)
+	host := c.host(u)
+	req, err := c.newRequest(httptrace.WithClientTrace(ctx, trace), r, h, host)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -76,6 +90,9 @@ func (c *Client) roundTrip(ctx context.Context, r *Request, u *url.URL, authoriz
 		return nil, 0, &configError{errors.New("malformed proxy address; see HTTP_PROXY and HTTPS_PROXY")}
 	}
 	key := poolKey{floor: floor, proxied: proxy != nil}
+	if host.hasConnections() {
+		key.host = strings.ToLower(u.Host)
+	}
 	if proxy != nil {
 		hostClass, known := netclass.OfHost(u.Hostname())
 		if known && hostClass < floor {
@@ -91,7 +108,7 @@ func (c *Client) roundTrip(ctx context.Context, r *Request, u *url.URL, authoriz
 		key.tls.insecure = c.options.Insecure != nil && c.options.Insecure(u.Host)
 		key.tls.dir = c.certs.find(u)
 	}
-	pool, err := c.pool(key)
+	pool, err := c.pool(key, host)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -103,21 +120,26 @@ func (c *Client) roundTrip(ctx context.Context, r *Request, u *url.URL, authoriz
 }
 
 // newRequest returns the request of one hop.
-func (c *Client) newRequest(ctx context.Context, r *Request, u *url.URL, authorization string) (*http.Request, error) {
+func (c *Client) newRequest(ctx context.Context, r *Request, h hop, host Host) (*http.Request, error) {
 	var body io.Reader
 	if r.Body != "" {
 		body = strings.NewReader(r.Body)
 	}
-	req, err := http.NewRequestWithContext(ctx, r.Method, u.String(), body)
+	req, err := http.NewRequestWithContext(ctx, r.Method, h.url.String(), body)
 	if err != nil {
 		return nil, err
+	}
+	if h.own {
+		for k, v := range host.Header {
+			req.Header[http.CanonicalHeaderKey(k)] = v
+		}
 	}
 	for k, v := range r.Header {
 		req.Header[k] = v
 	}
 	req.Header.Set("User-Agent", c.options.UserAgent)
-	if authorization != "" {
-		req.Header.Set("Authorization", authorization)
+	if h.authorization != "" {
+		req.Header.Set("Authorization", h.authorization)
 	}
 	if r.Sign != nil {
 		if err := r.Sign(req); err != nil {
@@ -127,8 +149,8 @@ func (c *Client) newRequest(ctx context.Context, r *Request, u *url.URL, authori
 	return req, nil
 }
 
-// pool returns the connections for key.
-func (c *Client) pool(key poolKey) (*http.Transport, error) {
+// pool returns the connections for key, made with the settings of its host.
+func (c *Client) pool(key poolKey, host Host) (*http.Transport, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if p := c.pools[key]; p != nil {
@@ -138,15 +160,18 @@ func (c *Client) pool(key poolKey) (*http.Transport, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := newPool(key, config)
+	if err := host.addTo(config); err != nil {
+		return nil, &configError{err}
+	}
+	p := newPool(key, config, host.DialTimeout)
 	c.pools[key] = p
 	return p, nil
 }
 
-// newPool returns an empty pool.
-func newPool(key poolKey, config *tls.Config) *http.Transport {
+// newPool returns an empty pool. A timeout of 0 is the usual one.
+func newPool(key poolKey, config *tls.Config, timeout time.Duration) *http.Transport {
 	dialer := netclass.Dialer{
-		Dialer: net.Dialer{Timeout: dialTimeout, KeepAlive: keepAlive},
+		Dialer: net.Dialer{Timeout: cmp.Or(timeout, dialTimeout), KeepAlive: keepAlive},
 		Floor:  key.floor,
 	}
 	p := &http.Transport{
