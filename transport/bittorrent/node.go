@@ -37,6 +37,12 @@ type node struct {
 	// key is how a tracker knows this peer again from another address.
 	key int32
 
+	// metadata are those of each torrent: *torrent.Torrent to *metadata.
+	// outbox are messages about them.
+	metadata sync.Map
+	outbox   chan letter
+	tasks    sync.WaitGroup
+
 	ctx    context.Context
 	cancel context.CancelFunc
 
@@ -47,7 +53,7 @@ type node struct {
 // newNode opens the sockets.
 func newNode(t *Transport) (*node, error) {
 	skipSelfCheck()
-	n := &node{transport: t, options: &t.options, mem: newMemory(t.options.Memory), key: rand.Int32(), peers: newPolicy(t.options.AllowPeer)}
+	n := &node{transport: t, options: &t.options, mem: newMemory(t.options.Memory), key: rand.Int32(), peers: newPolicy(t.options.AllowPeer), outbox: make(chan letter, 64)}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.conns = &conns{allow: n.peers.allows, local: t.options.Listen, ctx: n.ctx}
 	n.http, n.closeHTTP = t.options.HTTP, func() {}
@@ -61,6 +67,7 @@ func newNode(t *Transport) (*node, error) {
 		return nil, err
 	}
 	n.client = client
+	n.tasks.Go(n.post)
 	if err := n.listen(); err != nil {
 		n.close()
 		return nil, err
@@ -93,9 +100,10 @@ func (n *node) config() *torrent.ClientConfig {
 	if l := limiter(o.MaxUpload); l != nil {
 		c.UploadRateLimiter = l
 	}
-	c.Callbacks.ReadExtendedHandshake = spareQueue
-	c.Callbacks.PeerConnAdded = append(c.Callbacks.PeerConnAdded, n.peers.added)
-	c.Callbacks.PeerConnReadExtensionMessage = append(c.Callbacks.PeerConnReadExtensionMessage, n.peers.exchanged)
+	c.Callbacks.ReadExtendedHandshake = n.shook
+	c.Callbacks.PeerConnClosed = n.disconnected
+	c.Callbacks.PeerConnAdded = append(c.Callbacks.PeerConnAdded, n.peers.added, handleMetadata)
+	c.Callbacks.PeerConnReadExtensionMessage = append(c.Callbacks.PeerConnReadExtensionMessage, n.peers.exchanged, n.told)
 	return c
 }
 
@@ -164,7 +172,8 @@ func (n *node) join(l *link) (*swarm, error) {
 			}
 		}
 	} else {
-		sw.t, sw.ready, sw.hashes = t, t.GotInfo(), l.hashes()
+		sw.t, sw.ready, sw.hashes, sw.meta = t, t.GotInfo(), l.hashes(), newMetadata(l)
+		n.metadata.Store(t, sw.meta)
 		t.SetOnWriteChunkError(func(error) {}) // errGone is no failure
 		if !n.options.Seed {
 			t.DisallowDataUpload()
@@ -174,7 +183,7 @@ func (n *node) join(l *link) (*swarm, error) {
 	if l.info != nil {
 		// It is the same where the torrent is known already, and what is wrong
 		// with it is found out by whoever waits for the metadata.
-		_ = t.SetInfoBytes(l.info)
+		_ = sw.learn(l.info)
 	}
 	if len(l.layers) > 0 {
 		select {
@@ -213,6 +222,7 @@ func (sw *swarm) drop() {
 	close(sw.left)
 	sw.leave()
 	sw.t.Drop()
+	sw.node.metadata.Delete(sw.t)
 	sw.tasks.Wait()
 }
 
@@ -230,6 +240,7 @@ func (n *node) close() {
 	}
 	n.client.Close() // before its listener, whose Accept it calls in a loop
 	n.conns.close()
+	n.tasks.Wait()
 	if n.dht != nil {
 		n.dht.Close()
 	}

@@ -45,6 +45,9 @@ func (n *node) search(sw *swarm, l *link, isNew bool) {
 			sw.reconnect(ctx)
 		})
 		sw.tasks.Go(func() { sw.searchPublicly(ctx) })
+		if l.info == nil {
+			sw.tasks.Go(func() { sw.findMetadata(ctx) })
+		}
 	}
 	if !n.options.NoWebSeeds {
 		sw.t.AddWebSeeds(l.webURLs())

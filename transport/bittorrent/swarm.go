@@ -58,6 +58,7 @@ type swarm struct {
 	content  map[int64]*seeded // by offset
 
 	ahead ahead
+	meta  *metadata
 
 	// applying makes the library hear of what is wanted in the order in which
 	// it changes.
@@ -75,15 +76,20 @@ func (sw *swarm) setInfo(info *metainfo.Info) error {
 		err = fmt.Errorf("pieces of %d bytes, more than the limit of %d bytes of memory for pieces", info.PieceLength, sw.mem.limit)
 	}
 	if err != nil {
-		sw.refuse.Do(func() {
-			sw.invalid = err
-			close(sw.refused)
-		})
+		sw.reject(err)
 		return err
 	}
 	sw.info, sw.files, sw.pieceLength, sw.length = info, entries(info), info.PieceLength, info.TotalLength()
 	sw.private = info.Private != nil && *info.Private
 	return nil
+}
+
+// reject notes that the metadata can't be used.
+func (sw *swarm) reject(err error) {
+	sw.refuse.Do(func() {
+		sw.invalid = err
+		close(sw.refused)
+	})
 }
 
 // pieceSize is the length of a piece in bytes.
