@@ -28,6 +28,9 @@ type Puller struct {
 	Fetch fetch.Options
 	// Names resolves names.
 	Names resolve.Resolver
+	// Locate returns the locator of the places a name itself speaks of; nil
+	// means [locate.FromName]. It isn't asked of names that speak of none.
+	Locate func(n name.Name) (locate.Locator, error)
 	// Parallel is how many blobs are fetched at once. Default 4.
 	Parallel int
 	// Observe, when set, is told what happens, quickly and from many
@@ -111,7 +114,11 @@ func (p *Puller) prepare(ctx context.Context, n name.Name, req Request) (*Sessio
 		Blobs: []Blob{}, Sources: []Source{}, Events: []Event{}}
 	locators := slices.Clone(req.From)
 	if located(abs) {
-		own, err := locate.FromName(abs, "name")
+		locateName := p.Locate
+		if locateName == nil {
+			locateName = func(n name.Name) (locate.Locator, error) { return locate.FromName(n, "name") }
+		}
+		own, err := locateName(abs)
 		if err != nil {
 			return nil, err
 		}

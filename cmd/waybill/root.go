@@ -103,7 +103,7 @@ delivers a store or a runnable OCI bundle.`,
 	f.Lookup("plain-http").NoOptDefVal = anyHost
 	f.Lookup("insecure").NoOptDefVal = anyHost
 	registerCompletions(root)
-	root.AddCommand(a.pullCommand(), a.locateCommand(), a.fetchCommand(), a.bundleCommand(), a.explainCommand(),
+	root.AddCommand(a.pullCommand(), a.resolveCommand(), a.locateCommand(), a.fetchCommand(), a.bundleCommand(), a.explainCommand(),
 		a.lsCommand(), a.rmCommand(), a.gcCommand(), a.dfCommand(), a.configCommand(), a.demoCommand(), sourcesTopic())
 	return root
 }
@@ -211,6 +211,13 @@ func (a *app) printf(format string, args ...any) error {
 func (a *app) warn(format string, args ...any) {
 	if !a.flags.quiet {
 		fmt.Fprintf(a.stderr, "waybill: warning: "+format+"\n", args...)
+	}
+}
+
+// detail says something on stderr that only matters to who asked for everything.
+func (a *app) detail(format string, args ...any) {
+	if a.flags.verbose {
+		fmt.Fprintf(a.stderr, format+"\n", args...)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/waybill-project/waybill/name"
 	"github.com/waybill-project/waybill/pull"
 	"github.com/waybill-project/waybill/store"
+	"github.com/waybill-project/waybill/transport"
 )
 
 // openStore opens the store the user chose.
@@ -33,9 +34,11 @@ func (a *app) puller(st *store.Store) (*pull.Puller, error) {
 	return &pull.Puller{
 		Store: st,
 		Fetch: fetch.Options{
-			Transport: t, MaxConnections: c.MaxConnections, FirstByte: c.FirstByte, Stall: c.Stall, MinRate: c.MinRate,
+			Transport:      transport.ByOrigin{Local: t.Schemes, Remote: t.forOthers()},
+			MaxConnections: c.MaxConnections, FirstByte: c.FirstByte, Stall: c.Stall, MinRate: c.MinRate,
 		},
 		Names:    t.names(),
+		Locate:   t.located,
 		Parallel: c.Parallel,
 	}, nil
 }

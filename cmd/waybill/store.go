@@ -194,6 +194,13 @@ func (a *app) configCommand() *cobra.Command {
 			for v := range a.config.Values() {
 				out = append(out, v)
 			}
+			t, err := a.transports()
+			if err != nil {
+				return err
+			}
+			for v := range t.mirrors.Values() {
+				out = append(out, config.Value{Key: string(v.Kind) + "." + v.Key, Value: v.Value, From: v.From})
+			}
 			if a.flags.json {
 				return a.printJSON(out)
 			}

@@ -11,6 +11,10 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/waybill-project/waybill/credentials"
+	ocidiscovery "github.com/waybill-project/waybill/discovery/oci"
+	"github.com/waybill-project/waybill/discovery/parcel"
+	"github.com/waybill-project/waybill/locate"
+	"github.com/waybill-project/waybill/mirrors"
 	"github.com/waybill-project/waybill/name"
 	"github.com/waybill-project/waybill/resolve"
 	"github.com/waybill-project/waybill/transport"
@@ -30,6 +34,7 @@ import (
 	"github.com/waybill-project/waybill/transport/sftp"
 	"github.com/waybill-project/waybill/transport/sftp/openssh"
 	"github.com/waybill-project/waybill/transport/tree"
+	"github.com/waybill-project/waybill/webdoc"
 )
 
 // transports are the places this program reads from, made once for a run: the
@@ -41,6 +46,8 @@ type transports struct {
 	archives *archive.Transport
 	torrents *bittorrent.Transport
 	gateways *ipfs.Transport
+	mirrors  *mirrors.Config
+	docs     *webdoc.Client
 	// warn tells of what a registry wants its users to know.
 	warn func(source, text string)
 }
@@ -50,21 +57,28 @@ func (a *app) newTransports() (*transports, error) {
 	c := a.config
 	t := &transports{archives: &archive.Transport{TempDir: c.Store}, torrents: bittorrent.New(a.torrentOptions())}
 	t.warn = func(source, text string) { a.warn("%s: %s", transport.Redact(source), oneLine(text)) }
-	t.http = httpclient.New(httpclient.Options{
+	var err error
+	note := func(n mirrors.Note) { a.detail("%s: %s", n.Where, n.Text) }
+	if t.mirrors, err = mirrors.Load(mirrors.Options{Note: note}); err != nil {
+		return nil, err
+	}
+	base := httpclient.Options{
 		CertDirs:  c.Registry.Certs,
 		Insecure:  func(host string) bool { return named(a.flags.insecure, host) || c.HostInsecure(host) },
 		Trusted:   c.HostTrusted,
 		UserAgent: "waybill/" + programVersion(),
-	})
+	}
+	t.http = httpclient.New(base)
+	t.docs = webdoc.New(t.http, 0)
 	t.registry = registry.New(registry.Options{
 		HTTP:        t.http,
+		HTTPFor:     t.mirrors.HTTPFor(base),
 		Credentials: credentials.New(credentials.Options{Files: c.Registry.CredentialFiles, HelperTimeout: c.Registry.CredentialTimeout}),
 		PlainHTTP: func(host string) bool {
 			return named(a.flags.plainHTTP, host) || c.HostPlainHTTP(host)
 		},
 		Warn: func(host, text string) { t.warn("docker://"+host, text) },
 	})
-	var err error
 	t.gateways, err = ipfs.New(t.http, ipfs.Options{Gateways: c.IPFS.Gateways, Routers: c.IPFS.Routers})
 	if err != nil {
 		return nil, err
@@ -124,11 +138,34 @@ func (t *transports) names() resolve.Names {
 			places[scheme] = f
 		}
 	}
+	tell := func(where, text string) { t.warn(where, text) }
 	return resolve.Names{
-		name.Registry: resolve.Registry{Client: t.registry}, name.Digest: resolve.Digests{},
+		name.Registry: mirrors.Names{Config: t.mirrors, Client: t.registry, Note: tell}, name.Digest: resolve.Digests{},
+		name.Host: ocidiscovery.Names{Resolver: ocidiscovery.New(ocidiscovery.Options{
+			Docs: t.docs, Note: func(n ocidiscovery.Note) { t.warn(n.Where, n.Text) },
+		})},
+		name.Parcel: parcel.Names{Client: parcel.New(parcel.Options{
+			Docs: t.docs, Note: func(n parcel.Note) { t.warn(n.Where, n.Text) },
+		})},
 		name.Layout: resolve.Local{Finder: layout.Transport{}}, name.OCIArchive: resolve.Local{Finder: t.archives},
 		name.DockerArchive: resolve.Local{Finder: t.archives}, name.Place: resolve.Local{Finder: places},
 	}
+}
+
+// located returns the locator of the places a name itself speaks of.
+func (t *transports) located(n name.Name) (locate.Locator, error) {
+	if n.Kind == name.Registry {
+		return t.mirrors.Locator(n)
+	}
+	return locate.FromName(n, "name")
+}
+
+// forOthers are the transports for places that other people's documents name:
+// they keep out of private networks and have no credentials to send. What isn't
+// among them is nobody else's to name.
+func (t *transports) forOthers() transport.Schemes {
+	web := https.New(t.http)
+	return transport.Schemes{"http": web, "https": web, "ipfs": t.gateways}
 }
 
 // finders finds images at places by the scheme of their URI.

@@ -10,7 +10,7 @@ import (
 )
 
 // commands are those of this program that a user finds in its help.
-var commands = []string{"pull", "locate", "fetch", "bundle", "explain", "ls", "rm", "gc", "df", "config", "demo"}
+var commands = []string{"pull", "resolve", "locate", "fetch", "bundle", "explain", "ls", "rm", "gc", "df", "config", "demo"}
 
 // TestBadUsage ends with exit code 2, one clear line, and an empty stdout.
 func TestBadUsage(t *testing.T) {
