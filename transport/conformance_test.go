@@ -21,3 +21,25 @@ func TestSchemesConformance(t *testing.T) {
 		})
 	})
 }
+
+// TestByOriginConformance shows the same for ByOrigin, for places of either
+// origin.
+func TestByOriginConformance(t *testing.T) {
+	schemes := transport.Schemes{"file": tree.Transport{}}
+	for name, b := range map[string]struct {
+		transport transport.ByOrigin
+		remote    transport.Remote
+	}{
+		"local":  {transport.ByOrigin{Local: schemes}, 0},
+		"remote": {transport.ByOrigin{Local: schemes, Remote: schemes}, transport.RemotePublic},
+	} {
+		t.Run(name, func(t *testing.T) {
+			transporttest.Run(t, func(t *testing.T) transporttest.Harness {
+				dir := t.TempDir()
+				return localtest.Harness(b.transport, func(t testing.TB, blob transporttest.Blob) (transport.Route, string) {
+					return transport.Route{URI: tree.URI(dir), Remote: b.remote}, localtest.PutFile(t, dir, blob)
+				})
+			})
+		})
+	}
+}
