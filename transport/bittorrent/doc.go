@@ -13,8 +13,11 @@
 // one whose v2 pieces root is the digest; else the only one, if it has the
 // blob's size.
 //
-// Nothing is written to disk. Only the pieces of open ranges are requested;
-// they are kept in memory, no more than [Options].Memory of them, from their
+// Metadata that peers send are checked here, hash first, before they are decoded:
+// the library alone could be ended by a peer (see the type metadata).
+//
+// Nothing is written to disk. Only the pieces of open ranges are requested, and
+// some beyond the last while ranges follow each other; they are kept in memory, no more than [Options].Memory of them, from their
 // first block until whoever reads the range has taken them. A piece is handed
 // on when its hash is right, so that a peer that lies costs that peer and not
 // the source.
