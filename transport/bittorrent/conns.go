@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // conns are the connections to peers. They are closed with the node, at once,
@@ -53,9 +54,22 @@ func (c *conns) track(conn net.Conn) (net.Conn, error) {
 	if c.open == nil {
 		c.open = map[net.Conn]struct{}{}
 	}
-	tracked := &trackedConn{conn, c}
+	tracked := &trackedConn{conn, c, time.Now()}
 	c.open[tracked] = struct{}{}
 	return tracked, nil
+}
+
+// age returns how old the newest connection to a peer is.
+func (c *conns) age(remote string) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var newest time.Time
+	for conn := range c.open {
+		if tracked := conn.(*trackedConn); conn.RemoteAddr().String() == remote && tracked.since.After(newest) {
+			newest = tracked.since
+		}
+	}
+	return time.Since(newest)
 }
 
 // drop closes the connections to a peer.
@@ -90,6 +104,7 @@ func (c *conns) close() {
 type trackedConn struct {
 	net.Conn
 	conns *conns
+	since time.Time
 }
 
 func (t *trackedConn) Close() error {

@@ -20,6 +20,9 @@ const (
 	// reconnect is how long after a torrent has lost its last connection its
 	// peers are tried again.
 	reconnect = time.Second
+	// useless is how long a connection to a peer that has nothing is kept while
+	// nobody sends anything.
+	useless = 4 * time.Second
 )
 
 // reserve are the peers of a torrent that were found by other means than by
@@ -181,9 +184,24 @@ func (sw *swarm) nudge() {
 	if time.Since(time.Unix(0, sw.last.Load())) < reconnect {
 		return
 	}
-	for _, i := range sw.waiting() {
+	waiting := sw.waiting()
+	if len(waiting) > 0 && time.Since(time.Unix(0, sw.last.Load())) > useless {
+		sw.dropUseless()
+	}
+	for _, i := range waiting {
 		sw.t.Piece(i).SetPriority(torrent.PiecePriorityNone)
 		sw.apply([]int{i})
+	}
+}
+
+// dropUseless drops the connections to peers that said, longer ago than useless,
+// that they have no piece at all, for them to be made anew: transmission says so
+// while it checks what it has after a start, and doesn't say what it found.
+func (sw *swarm) dropUseless() {
+	for _, conn := range sw.t.PeerConns() {
+		if conn.PeerPieces().IsEmpty() && sw.node.conns.age(conn.RemoteAddr.String()) > useless {
+			sw.node.conns.drop(conn.RemoteAddr.String())
+		}
 	}
 }
 

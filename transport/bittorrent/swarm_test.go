@@ -54,6 +54,7 @@ func TestSmallBlobByPiecesRoot(t *testing.T) {
 }
 
 func TestTrackers(t *testing.T) {
+	t.Parallel()
 	tracker, err := realserver.StartTracker(t.Context(), t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -197,6 +198,7 @@ func seeding(t *testing.T, tr *bittorrent.Transport, uri string, b transporttest
 }
 
 func TestSeed(t *testing.T) {
+	t.Parallel()
 	tracker, err := realserver.StartTracker(t.Context(), t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -256,6 +258,7 @@ func TestLocalServiceDiscovery(t *testing.T) {
 }
 
 func TestDHT(t *testing.T) {
+	t.Parallel()
 	b := transporttest.NewBlob(20, 1<<20)
 	dir := t.TempDir()
 	content := blobFile(t, dir, b)
@@ -273,6 +276,7 @@ func TestDHT(t *testing.T) {
 }
 
 func TestPeerExchange(t *testing.T) {
+	t.Parallel()
 	b := transporttest.NewBlob(22, 1<<20)
 	dir := t.TempDir()
 	f := create(t, blobFile(t, dir, b), realserver.TorrentOptions{})
