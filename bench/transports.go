@@ -162,7 +162,11 @@ func (b *bench) startLinks(ctx context.Context, i *image, bytesPerSecond int) ([
 		if err != nil {
 			return links, err
 		}
-		p, err := kind.Start(ctx, dir, i.layout.Dir)
+		start := kind.Start
+		if kind.Name == "BitTorrent" {
+			start = places.LimitedBitTorrent(int64(bytesPerSecond))
+		}
+		p, err := start(ctx, dir, i.layout.Dir)
 		if err != nil {
 			return links, err
 		}
@@ -199,7 +203,7 @@ func (b *bench) pullLinks(ctx context.Context, dir, name string, links []link) (
 		return measurement{}, "", err
 	}
 	if l := links[len(links)-1]; l.Turn != nil {
-		if err := l.Turn(ctx, time.Second); err != nil {
+		if err := l.Turn(ctx, 1500*time.Millisecond); err != nil {
 			return measurement{}, "", err
 		}
 	}

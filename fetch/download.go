@@ -199,6 +199,8 @@ func (t *transfer) tooSlow(c *claim, now time.Time, others bool, best float64) e
 	}
 	_, latency := c.lane.m.src.speed()
 	switch m := c.lane.m; {
+	case others && c.began.IsZero():
+		limit = min(limit, max(patience, 4*latency, m.turn))
 	case others:
 		limit = min(limit, max(patience, 4*latency))
 	case m.working || m.stalls > 0:

@@ -77,12 +77,13 @@ type member struct {
 	last  error // the last failure
 	asked bool
 
-	working bool  // it brought bytes, and has not failed since
-	stalls  int   // how often it stood still since it last brought any
-	serial  bool  // it refuses a request while it answers another
-	lanes   int   // connections in use
-	width   int   // connections allowed
-	trial   trial // whether one more connection helps
+	turn    time.Duration // how long it may let newcomers wait; see transport.Queuer
+	working bool          // it brought bytes, and has not failed since
+	stalls  int           // how often it stood still since it last brought any
+	serial  bool          // it refuses a request while it answers another
+	lanes   int           // connections in use
+	width   int           // connections allowed
+	trial   trial         // whether one more connection helps
 }
 
 func newTransfer(e *Engine, desc ocispec.Descriptor, ctx context.Context) *transfer {
@@ -159,7 +160,11 @@ func (t *transfer) addRoute(r transport.Route, err error) {
 			return
 		}
 	}
-	t.members = append(t.members, &member{src: src, route: r, width: 1})
+	m := &member{src: src, route: r, width: 1}
+	if q, ok := t.e.opts.Transport.(transport.Queuer); ok {
+		m.turn = q.Turn(r)
+	}
+	t.members = append(t.members, m)
 	signal(t.news)
 	signal(t.kick)
 }

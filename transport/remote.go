@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -47,6 +48,7 @@ var (
 	_ Transport = ByOrigin{}
 	_ Sizer     = ByOrigin{}
 	_ Checker   = ByOrigin{}
+	_ Queuer    = ByOrigin{}
 	_ io.Closer = ByOrigin{}
 )
 
@@ -70,6 +72,15 @@ func (b ByOrigin) Size(ctx context.Context, route Route, desc ocispec.Descriptor
 
 // Check says what is wrong with a URI that the user gave; see [Schemes.Check].
 func (b ByOrigin) Check(uri string) error { return b.Local.Check(uri) }
+
+// Turn asks the transport for the route; see [Schemes.Turn].
+func (b ByOrigin) Turn(route Route) time.Duration {
+	s, err := b.schemes(route)
+	if err != nil {
+		return 0
+	}
+	return s.Turn(route)
+}
 
 // Close closes both; see [Schemes.Close].
 func (b ByOrigin) Close() error { return errors.Join(b.Local.Close(), b.Remote.Close()) }

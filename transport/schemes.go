@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -22,6 +23,7 @@ var (
 	_ Transport = Schemes(nil)
 	_ Sizer     = Schemes(nil)
 	_ Checker   = Schemes(nil)
+	_ Queuer    = Schemes(nil)
 	_ io.Closer = Schemes(nil)
 )
 
@@ -58,6 +60,18 @@ func (s Schemes) Check(uri string) error {
 		return checker.Check(uri)
 	}
 	return nil
+}
+
+// Turn asks the transport of the URI's scheme, where it is a [Queuer].
+func (s Schemes) Turn(route Route) time.Duration {
+	t, err := s.lookup(route.URI)
+	if err != nil {
+		return 0
+	}
+	if q, ok := t.(Queuer); ok {
+		return q.Turn(route)
+	}
+	return 0
 }
 
 // Close closes every transport that is an io.Closer, once, also where it has

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/url"
 	"strings"
+	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -86,6 +87,15 @@ type Checker interface {
 	// that can be told without asking anyone or looking at any file; nil is
 	// nothing. The error is ErrPermanent.
 	Check(uri string) error
+}
+
+// Queuer is an optional ability of a Transport: to say that its places let
+// newcomers wait for their turn.
+type Queuer interface {
+	// Turn returns how long the first byte may take at the place without
+	// anything being wrong there; 0 where it should come at once. Nobody is
+	// asked.
+	Turn(route Route) time.Duration
 }
 
 // Func makes a Transport of a function.

@@ -38,6 +38,7 @@ type locateDoc struct {
 
 // TestLocate shows every place of every blob, and with --probe how each does.
 func TestLocate(t *testing.T) {
+	t.Parallel()
 	i := randomImage(t, 3e6)
 	u := newUser(t)
 	healthy := startPlace(t, places.S3, u, i)
@@ -89,6 +90,7 @@ func TestLocate(t *testing.T) {
 
 // TestProgramOnPath: a scheme that only a program on the PATH knows.
 func TestProgramOnPath(t *testing.T) {
+	t.Parallel()
 	i := randomImage(t, 2e6)
 	u := newUser(t)
 	page, err := os.ReadFile(filepath.Join(root, "docs", "transport-exec.md"))
@@ -113,6 +115,7 @@ func TestProgramOnPath(t *testing.T) {
 
 // TestPullByFTP: a layout on an FTP server is a source and a name.
 func TestPullByFTP(t *testing.T) {
+	t.Parallel()
 	i := smallImage(t)
 	u := newUser(t)
 	p, err := places.FTP(t.Context(), t.TempDir(), i.Dir)
@@ -129,6 +132,7 @@ func TestPullByFTP(t *testing.T) {
 // TestSeed: what was pulled from a torrent is uploaded to others when asked for,
 // and never otherwise.
 func TestSeed(t *testing.T) {
+	t.Parallel()
 	i := randomImage(t, 2e6)
 	u := newUser(t)
 	u.configure("[bittorrent]\nlisten = \"127.0.0.1\"\ndht = false\nlocal-discovery = false\n")

@@ -65,6 +65,7 @@ func readFile(t *testing.T, path string) []byte {
 // TestHostBasedName: an image that static files on a web server publish is
 // pulled by its host-based name, with no registry anywhere.
 func TestHostBasedName(t *testing.T) {
+	t.Parallel()
 	i := smallImage(t)
 	u := newUser(t)
 	published(t, u, i)
@@ -97,6 +98,7 @@ func TestHostBasedName(t *testing.T) {
 // TestMirrorsOfContainers: a mirror in containers' own registries.conf is used
 // without any file of ours, and what that blocks isn't pulled.
 func TestMirrorsOfContainers(t *testing.T) {
+	t.Parallel()
 	i := smallImage(t)
 	u := newUser(t)
 	mirror := startRegistry(t, realserver.RegistryOptions{})

@@ -10,7 +10,7 @@ import (
 )
 
 // linkRate is how fast the link to a place is, in bytes per second.
-const linkRate = 10e6
+const linkRate = 5e6
 
 // place is a real server that holds an image, behind a slow link.
 type place struct {

@@ -33,6 +33,7 @@ func pullLayer(t *testing.T, u *user, i *image, uri string) *outcome {
 // TestRefusedHostKey: a host whose key isn't the one that is known, or isn't
 // known, is not asked for anything.
 func TestRefusedHostKey(t *testing.T) {
+	t.Parallel()
 	i := randomImage(t, 1e6)
 	u := newUser(t)
 	p := startPlace(t, places.SSH, u, i)
@@ -60,6 +61,7 @@ func TestRefusedHostKey(t *testing.T) {
 
 // TestRefusedPassword: nobody gets in with a wrong one, and it isn't shown.
 func TestRefusedPassword(t *testing.T) {
+	t.Parallel()
 	i := randomImage(t, 1e6)
 	u := newUser(t)
 	p := startPlace(t, places.SSH, u, i)
@@ -79,6 +81,7 @@ func TestRefusedPassword(t *testing.T) {
 // TestRefusedS3: keys that are wrong, and credentials that have expired, which
 // only a server that keeps sessions can say.
 func TestRefusedS3(t *testing.T) {
+	t.Parallel()
 	i := randomImage(t, 1e6)
 	u := newUser(t)
 	p := startPlace(t, places.S3, u, i)
@@ -98,6 +101,7 @@ func TestRefusedS3(t *testing.T) {
 
 // TestRefusedContent: places that have something else under the right name.
 func TestRefusedContent(t *testing.T) {
+	t.Parallel()
 	i := randomImage(t, 1e6)
 	other := randomImage(t, 1e6+4096) // of the same name in a moment, and another size
 	same := *i.Layout                 // of the same size, with other bytes
@@ -122,6 +126,7 @@ func TestRefusedContent(t *testing.T) {
 		{"a host whose file doesn't match the digest", places.SSH, lie, 4, "wrong"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			u := newUser(t)
 			p := startPlace(t, tt.start, u, tt.holds)
 			pullLayer(t, u, i, p.uri()).exits(tt.code).says(p.uri(), tt.says)
@@ -148,6 +153,7 @@ func spoil(t *testing.T, path string) {
 
 // TestPullByPlaceName: a layout somewhere else is a name, tag and all.
 func TestPullByPlaceName(t *testing.T) {
+	t.Parallel()
 	i := smallImage(t)
 	for _, kind := range places.All[2:5] { // registries are other names, and the rest have none
 		t.Run(kind.Name, func(t *testing.T) {

@@ -29,7 +29,11 @@ func TestStripeOverEveryTransport(t *testing.T) {
 	args := []string{"pull", i.withoutLayers(t).name()}
 	var all []place
 	for _, kind := range places.All {
-		p := startPlace(t, kind.Start, u, i)
+		start := kind.Start
+		if kind.Name == "BitTorrent" {
+			start = places.LimitedBitTorrent(linkRate)
+		}
+		p := startPlace(t, start, u, i)
 		all = append(all, p)
 		args = append(args, "--from", p.uri())
 	}
@@ -37,7 +41,7 @@ func TestStripeOverEveryTransport(t *testing.T) {
 		if p.Turn == nil {
 			continue
 		}
-		if err := p.Turn(t.Context(), time.Second); err != nil { // or the others are done before it begins
+		if err := p.Turn(t.Context(), 1500*time.Millisecond); err != nil { // or the others are done before it begins
 			t.Fatal(err)
 		}
 	}
@@ -81,8 +85,10 @@ func TestStripeOverEveryTransport(t *testing.T) {
 // there is another, it finishes; where there is none, the error says what
 // happened and what came is kept; when the server is back, the rest comes.
 func TestPlaceDies(t *testing.T) {
+	t.Parallel()
 	for _, kind := range places.All {
 		t.Run(kind.Name, func(t *testing.T) {
+			t.Parallel()
 			i := randomImage(t, 24e6)
 			u := newUser(t)
 			p := startPlace(t, kind.Start, u, i)

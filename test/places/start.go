@@ -177,8 +177,29 @@ func FTP(ctx context.Context, dir, layout string) (*Place, error) {
 	}, nil
 }
 
-// BitTorrent is transmission seeding the layout, and a tracker that knows it.
-func BitTorrent(ctx context.Context, dir, layout string) (_ *Place, err error) {
+// BitTorrent is transmission seeding the layout, named by a magnet.
+func BitTorrent(ctx context.Context, dir, layout string) (*Place, error) {
+	return seeder(ctx, dir, layout, 0)
+}
+
+// LimitedBitTorrent is the same, named by a torrent file, which takes seconds
+// less to begin with. It is found by a tracker, so that no relay can be put in
+// front; transmission itself keeps to the limit.
+func LimitedBitTorrent(bytesPerSecond int64) Starter {
+	return func(ctx context.Context, dir, layout string) (*Place, error) {
+		p, err := seeder(ctx, dir, layout, bytesPerSecond)
+		if err == nil {
+			p.uri = func(string) string { return "torrent:" + filepath.Join(dir, torrentFile) }
+		}
+		return p, err
+	}
+}
+
+// torrentFile is the name of the torrent's file.
+const torrentFile = "app.torrent"
+
+// seeder is transmission seeding the layout, and a tracker that knows it.
+func seeder(ctx context.Context, dir, layout string, bytesPerSecond int64) (_ *Place, err error) {
 	tracker, err := realserver.StartTracker(ctx, filepath.Join(dir, "tracker"))
 	if err != nil {
 		return nil, err
@@ -188,7 +209,7 @@ func BitTorrent(ctx context.Context, dir, layout string) (_ *Place, err error) {
 			tracker.Stop()
 		}
 	}()
-	file := filepath.Join(dir, "app.torrent")
+	file := filepath.Join(dir, torrentFile)
 	if err := realserver.CreateTorrent(ctx, file, layout, realserver.TorrentOptions{Trackers: []string{tracker.HTTP}}); err != nil {
 		return nil, err
 	}
@@ -202,7 +223,7 @@ func BitTorrent(ctx context.Context, dir, layout string) (_ *Place, err error) {
 	}
 	// An address of its own: the tracker tells it of itself, and it has one
 	// connection with an address at a time.
-	seeder, err := realserver.StartTransmission(ctx, dir, realserver.TransmissionOptions{Host: "127.0.0.2"})
+	seeder, err := realserver.StartTransmission(ctx, dir, realserver.TransmissionOptions{Host: "127.0.0.2", BytesPerSecond: bytesPerSecond})
 	if err != nil {
 		return nil, err
 	}

@@ -34,6 +34,13 @@ type Transmission struct {
 	dir     string
 	options TransmissionOptions
 	session string
+	added   []addition
+}
+
+// addition is a torrent that was added.
+type addition struct {
+	metainfo []byte
+	content  string
 }
 
 // StartTransmission starts a transmission-daemon whose configuration is kept in
@@ -61,6 +68,13 @@ func (t *Transmission) Start(ctx context.Context) error {
 	if err := t.configure(); err != nil {
 		return err
 	}
+	// A daemon that was killed has often not written down yet where a torrent's
+	// content is, and that it had hashed it: it is told anew.
+	for _, memory := range []string{"torrents", "resume"} {
+		if err := os.RemoveAll(filepath.Join(t.dir, memory)); err != nil {
+			return err
+		}
+	}
 	// Both ports must answer: the daemon binds the one of peers a little later.
 	ready := func() error {
 		if err := dialable("tcp", t.Peer)(); err != nil {
@@ -73,12 +87,12 @@ func (t *Transmission) Start(ctx context.Context) error {
 		return err
 	}
 	t.Process = p
-	// What was there before is only trusted after it was hashed again, where
-	// the daemon was killed before it could write down that it had done so.
-	if err := t.call(ctx, "torrent-verify", map[string]any{}, nil); err != nil {
-		return err
+	for _, a := range t.added {
+		if err := t.add(ctx, a); err != nil {
+			return err
+		}
 	}
-	return t.settled(ctx, 0)
+	return nil
 }
 
 // configure writes settings.json.
@@ -113,11 +127,17 @@ func (t *Transmission) Add(ctx context.Context, torrentFile, content string) err
 	if err != nil {
 		return err
 	}
+	a := addition{metainfo, content}
+	t.added = append(t.added, a)
+	return t.add(ctx, a)
+}
+
+func (t *Transmission) add(ctx context.Context, a addition) error {
 	var added struct {
 		Torrent   struct{ ID int } `json:"torrent-added"`
 		Duplicate struct{ ID int } `json:"torrent-duplicate"`
 	}
-	if err := t.call(ctx, "torrent-add", map[string]any{"metainfo": metainfo, "download-dir": content, "paused": false}, &added); err != nil {
+	if err := t.call(ctx, "torrent-add", map[string]any{"metainfo": a.metainfo, "download-dir": a.content, "paused": false}, &added); err != nil {
 		return err
 	}
 	return t.settled(ctx, max(added.Torrent.ID, added.Duplicate.ID))

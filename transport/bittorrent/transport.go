@@ -171,3 +171,11 @@ func (t *Transport) Close() error {
 	}
 	return nil
 }
+
+// turn is how long peers let a newcomer wait: they decide every ten seconds to
+// whom they send (BEP 3, "Choking and optimistic unchoking"), and one has to be
+// met, and its metadata be had, before.
+const turn = 15 * time.Second
+
+// Turn implements [transport.Queuer].
+func (t *Transport) Turn(transport.Route) time.Duration { return turn }
