@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"time"
 )
 
 // aria2Quiet are the arguments that keep aria2 to what it is told.
@@ -61,10 +62,17 @@ func Aria2Download(ctx context.Context, dir, uri string) error {
 	if err != nil {
 		return err
 	}
-	args := append([]string{"--seed-time=0", "--bt-tracker-interval=1", "--listen-port=" + port, "--dir=" + dir}, aria2Quiet...)
-	out, err := exec.CommandContext(ctx, path, append(args, uri)...).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("aria2c: %w: %s", err, bytes.TrimSpace(out))
+	// Where the tracker knew nobody yet, it would wait half an hour to ask again:
+	// it is to give up soon, and is started again.
+	args := append([]string{"--seed-time=0", "--bt-stop-timeout=10", "--allow-overwrite=true", "--listen-port=" + port, "--dir=" + dir}, aria2Quiet...)
+	var out []byte
+	for range 5 {
+		attempt, cancel := context.WithTimeout(ctx, 40*time.Second)
+		out, err = exec.CommandContext(attempt, path, append(args, uri)...).CombinedOutput()
+		cancel()
+		if err == nil {
+			return nil
+		}
 	}
-	return nil
+	return fmt.Errorf("aria2c: %w: %s", err, bytes.TrimSpace(out))
 }

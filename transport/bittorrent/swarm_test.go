@@ -197,6 +197,7 @@ func seeding(t *testing.T, tr *bittorrent.Transport, uri string, b transporttest
 	})
 }
 
+// That aria2 downloads from this program too is shown in test/e2e.
 func TestSeed(t *testing.T) {
 	t.Parallel()
 	tracker, err := realserver.StartTracker(t.Context(), t.TempDir())
@@ -215,13 +216,6 @@ func TestSeed(t *testing.T) {
 			t.Errorf("what was downloaded is not the content (%v)", err)
 		}
 	}
-	t.Run("aria2c downloads", func(t *testing.T) {
-		dir := t.TempDir()
-		if err := realserver.Aria2Download(t.Context(), dir, f); err != nil {
-			t.Fatal(err)
-		}
-		check(t, dir)
-	})
 	t.Run("transmission downloads", func(t *testing.T) {
 		dir := t.TempDir()
 		s := transmission(t, realserver.TransmissionOptions{Host: "127.0.0.10"})
@@ -234,7 +228,7 @@ func TestSeed(t *testing.T) {
 		}
 		check(t, dir)
 	})
-	if s := tr.Stats(); s.Uploaded < 2*b.Size {
+	if s := tr.Stats(); s.Uploaded < b.Size {
 		t.Errorf("%+v", s)
 	}
 }

@@ -8,10 +8,16 @@ import (
 )
 
 // TestTransmission reads from transmission, which lets a new peer wait for up
-// to ten seconds.
+// to ten seconds, before and after it was killed and started again.
 func TestTransmission(t *testing.T) {
 	t.Parallel() // it mostly waits
 	s := transmission(t, realserver.TransmissionOptions{Host: "127.0.0.12"})
 	b := transporttest.NewBlob(1, 5<<20+12345)
-	pull(t, newTransport(t, loopback()), magnet(t, seed(t, s, b, realserver.TorrentOptions{}), s.Peer), b)
+	uri := magnet(t, seed(t, s, b, realserver.TorrentOptions{}), s.Peer)
+	pull(t, newTransport(t, loopback()), uri, b)
+	s.Stop()
+	if err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	pull(t, newTransport(t, loopback()), uri, b)
 }
