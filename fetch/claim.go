@@ -349,14 +349,18 @@ func (t *transfer) steal(l *lane, now time.Time) *claim {
 		return nil // it will be done before we have begun
 	}
 	share := int64(mine * (left - theirs*latency.Seconds()) / (theirs + mine))
+	cut := victim.end - share
+	if share >= stealMin {
+		cut = max(onGrain(cut, share), victim.pos)
+	}
 	switch {
-	case victim.end-victim.pos-share < stealMin/4 && share > 0: // it hardly moves
+	case cut-victim.pos < stealMin/4 && share > 0: // it hardly moves
 		start, end := victim.pos, victim.end
 		victim.release(victim.fault(now, mine))
 		t.stolen(l, victim, start, end)
 		return t.newClaim(l, start, end)
 	case share >= stealMin:
-		start, end := max(onGrain(victim.end-share, share), victim.pos), victim.end
+		start, end := cut, victim.end
 		victim.end = start
 		t.stolen(l, victim, start, end)
 		return t.newClaim(l, start, end)
