@@ -97,7 +97,7 @@ func (t *transfer) take(l *lane, from int64) *claim {
 	n := t.chunk(l, el)
 	end := r.end // no crumbs
 	if r.len() >= n+n/2 {
-		end = onGrain(r.start+n, n)
+		end = min(onGrain(r.start+n, n), r.end)
 	}
 	t.unclaimed.remove(r.start, end)
 	return t.newClaim(l, r.start, end)
@@ -112,7 +112,7 @@ const (
 	grainMax = 1 << 20
 )
 
-// onGrain returns the multiple of the grain at or before at, for a claim of n
+// onGrain returns the multiple of the grain at or after at, for a claim of n
 // bytes.
 func onGrain(at, n int64) int64 {
 	grain := int64(grainMax)
@@ -122,7 +122,7 @@ func onGrain(at, n int64) int64 {
 	if n < 2*grain {
 		return at
 	}
-	return at - at%grain
+	return at + (grain-at%grain)%grain
 }
 
 // beyondStreams returns where those who can begin anywhere should, so that they
@@ -349,18 +349,14 @@ func (t *transfer) steal(l *lane, now time.Time) *claim {
 		return nil // it will be done before we have begun
 	}
 	share := int64(mine * (left - theirs*latency.Seconds()) / (theirs + mine))
-	cut := victim.end - share
-	if share >= stealMin {
-		cut = max(onGrain(cut, share), victim.pos)
-	}
 	switch {
-	case cut-victim.pos < stealMin/4 && share > 0: // it hardly moves
+	case victim.end-victim.pos-share < stealMin/4 && share > 0: // it hardly moves
 		start, end := victim.pos, victim.end
 		victim.release(victim.fault(now, mine))
 		t.stolen(l, victim, start, end)
 		return t.newClaim(l, start, end)
 	case share >= stealMin:
-		start, end := cut, victim.end
+		start, end := victim.end-share, victim.end
 		victim.end = start
 		t.stolen(l, victim, start, end)
 		return t.newClaim(l, start, end)
