@@ -120,6 +120,9 @@ func (sw *swarm) verify(ctx context.Context, uri string, file entry) error {
 		sw.mem.mu.Lock()
 		right := sw.verified[i] || !sw.seeds(i)
 		sw.mem.mu.Unlock()
+		if err := ctx.Err(); !right && err != nil {
+			return err
+		}
 		if !right {
 			return transport.Errorf(transport.ErrPermanent, uri, "the content of %q in the store is not the torrent's", file.path)
 		}
