@@ -87,7 +87,9 @@ func (n *node) config() *torrent.ClientConfig {
 	c.NoDefaultPortForwarding = true
 	c.DisableWebtorrent = true
 	c.DisablePEX = o.NoPEX
-	c.DisableWebseeds = o.NoWebSeeds
+	// The library's plan of requests to web seeds (v1.61.0, getWebseedRequestEnd)
+	// ends the program when what is wanted changes while it is made.
+	c.DisableWebseeds = true
 	c.WebTransport = roundTripper{n.http}
 	c.Seed, c.NoUpload = o.Seed, !o.Seed
 	c.DropDuplicatePeerIds = true

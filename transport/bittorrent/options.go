@@ -54,10 +54,10 @@ type Options struct {
 	// discovery uses; empty means every one that can.
 	Interface string
 
-	// NoTrackers, NoDHT, NoPEX, NoLSD and NoWebSeeds turn off one way to find
+	// NoTrackers, NoDHT, NoPEX and NoLSD turn off one way to find
 	// bytes each. A private torrent (BEP 27) is looked for with trackers and
 	// the peers its URI names only, whatever they say.
-	NoTrackers, NoDHT, NoPEX, NoLSD, NoWebSeeds bool
+	NoTrackers, NoDHT, NoPEX, NoLSD bool
 	// DHTBootstrap are the HOST:PORT of nodes of the DHT to begin with; nil
 	// means the public ones.
 	DHTBootstrap []string
@@ -69,7 +69,7 @@ type Options struct {
 	// can't make this program connect to the local network.
 	AllowPeer func(peer netip.AddrPort) bool
 
-	// HTTP makes the requests to HTTP trackers and web seeds. Nil means a
+	// HTTP makes the requests to HTTP trackers. Nil means a
 	// client with the proxies of the environment.
 	HTTP *http.Client
 	// Log is told, at its debug level, what the BitTorrent library does, and

@@ -52,9 +52,6 @@ func (n *node) search(sw *swarm, l *link, isNew bool) {
 			sw.tasks.Go(func() { sw.findMetadata(ctx) })
 		}
 	}
-	if !n.options.NoWebSeeds {
-		sw.t.AddWebSeeds(l.webURLs())
-	}
 	var literal []netip.AddrPort
 	for _, p := range l.peers {
 		if peer, err := netip.ParseAddrPort(p); err == nil {
@@ -72,15 +69,6 @@ func (n *node) search(sw *swarm, l *link, isNew bool) {
 			sw.tasks.Go(func() { sw.track(sw.ctx, url) })
 		}
 	}
-}
-
-// webURLs returns those web seeds that are URLs. Others in a torrent file are
-// no reason not to use the rest.
-func (l *link) webURLs() []string {
-	return slices.DeleteFunc(slices.Clone(l.webseeds), func(s string) bool {
-		_, err := webURL(s)
-		return err != nil
-	})
 }
 
 // add appends what is not in list yet and reports whether it did.

@@ -143,34 +143,6 @@ func TestNobody(t *testing.T) {
 	}
 }
 
-func TestWebSeed(t *testing.T) {
-	t.Parallel()
-	root := t.TempDir()
-	n, err := realserver.StartNginx(t.Context(), t.TempDir(), root, realserver.NginxOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { n.Stop() })
-	b := transporttest.NewBlob(17, 24<<20+5)
-	single := blobFile(t, root, b)
-	layout := beside(t, root, b)
-	t.Run("single file", func(t *testing.T) {
-		f := create(t, single, realserver.TorrentOptions{WebSeeds: []string{n.URL + "/" + filepath.Base(single)}})
-		pull(t, newTransport(t, loopback()), "torrent:"+f, b)
-	})
-	t.Run("layout", func(t *testing.T) {
-		f := create(t, layout, realserver.TorrentOptions{WebSeeds: []string{n.URL + "/"}})
-		pull(t, newTransport(t, loopback()), "torrent:"+f, b)
-	})
-	t.Run("v2", func(t *testing.T) {
-		f := file(t, layout, realserver.V2)
-		s := libtorrent(t, realserver.LibtorrentOptions{}) // a magnet's metadata come from peers only
-		serve(t, s, f, root)
-		uri := magnet(t, f, s.Peer) + "&ws=" + n.URL + "/"
-		pull(t, newTransport(t, loopback()), uri, b)
-	})
-}
-
 // seeder returns a transport that seeds b from memory.
 func seeder(t *testing.T, o bittorrent.Options, b transporttest.Blob) *bittorrent.Transport {
 	o.Seed = true
