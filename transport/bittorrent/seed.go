@@ -101,6 +101,9 @@ func (sw *swarm) unserve(file entry) {
 	s.content.Close()
 }
 
+// hashTries is how often a piece is hashed before its content is found wrong.
+const hashTries = 3
+
 // verify hashes the pieces of a file that can be served, once, and makes the
 // library offer them.
 func (sw *swarm) verify(ctx context.Context, uri string, file entry) error {
@@ -111,15 +114,20 @@ func (sw *swarm) verify(ctx context.Context, uri string, file entry) error {
 		if !hash {
 			continue
 		}
-		if err := sw.t.Piece(i).VerifyDataContext(ctx); err != nil {
-			if ctx.Err() != nil {
-				return ctx.Err()
+		right := false
+		// The library may be hashing the piece already, for an earlier reason and
+		// with an earlier answer: it is asked once more.
+		for try := 0; try < hashTries && !right; try++ {
+			if err := sw.t.Piece(i).VerifyDataContext(ctx); err != nil {
+				if ctx.Err() != nil {
+					return ctx.Err()
+				}
+				return transport.Errorf(transport.ErrTemporary, uri, "%w", err)
 			}
-			return transport.Errorf(transport.ErrTemporary, uri, "%w", err)
+			sw.mem.mu.Lock()
+			right = sw.verified[i] || !sw.seeds(i)
+			sw.mem.mu.Unlock()
 		}
-		sw.mem.mu.Lock()
-		right := sw.verified[i] || !sw.seeds(i)
-		sw.mem.mu.Unlock()
 		if err := ctx.Err(); !right && err != nil {
 			return err
 		}
