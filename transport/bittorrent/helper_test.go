@@ -3,6 +3,7 @@ package bittorrent_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -146,7 +147,12 @@ func seed(t testing.TB, s seeds, b transporttest.Blob, o realserver.TorrentOptio
 // pull reads a whole blob and compares it.
 func pull(t testing.TB, tr transport.Transport, uri string, b transporttest.Blob) {
 	t.Helper()
-	if err := pullRange(t.Context(), tr, uri, b, 0, b.Size); err != nil {
+	err := pullRange(t.Context(), tr, uri, b, 0, b.Size)
+	for try := 0; try < 2 && errors.Is(err, transport.ErrTemporary); try++ {
+		t.Logf("asking again, as the engine does: %v", err)
+		err = pullRange(t.Context(), tr, uri, b, 0, b.Size)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 }
