@@ -46,7 +46,7 @@ func inTurn(t *testing.T, tr *bittorrent.Transport, uri string, b transporttest.
 	t.Helper()
 	var before io.Closer
 	for i := range int64(n) {
-		r, err := tr.Open(t.Context(), route(uri), b.Descriptor(), i*step, length)
+		r, err := again{tr}.Open(t.Context(), route(uri), b.Descriptor(), i*step, length)
 		if err != nil {
 			t.Fatal(err)
 		}

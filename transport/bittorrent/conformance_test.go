@@ -31,7 +31,7 @@ func TestConformance(t *testing.T) {
 			return route(magnet(t, seed(t, s, b, realserver.TorrentOptions{}), s.Peer))
 		}
 		return transporttest.Harness{
-			Transport: bittorrent.New(o),
+			Transport: again{bittorrent.New(o)},
 			Put: func(t testing.TB, b transporttest.Blob) transport.Route {
 				if b.Size > 0 {
 					return put(t, b)
