@@ -29,10 +29,7 @@ demo: build ## many unlike sources, one pull, on this machine alone
 test: tools lint ## everything CI runs: linters, fuzz targets, vulnerabilities, tests
 	scripts/fuzz
 	scripts/vulncheck
-	go test -race -timeout 12m $$(go list ./... | grep -v /transport/bittorrent)
-	@# A swarm's peers have their own clocks (turns, half-second pulses), so its
-	@# tests have the machine to themselves, and a second try.
-	go test -race -timeout 6m ./transport/bittorrent || go test -race -timeout 6m -count=1 ./transport/bittorrent
+	go test -race -timeout 12m ./...
 
 .PHONY: lint
 lint: tools ## gofmt, go vet, staticcheck

@@ -47,6 +47,15 @@ func TestReplaceSection(t *testing.T) {
 	}
 }
 
+func TestChooseAlone(t *testing.T) {
+	for list, want := range map[string]int{"": len(alone), "SSH": 1, "ssh, FTP": 2, "SSH,telnet": -1, ",": -1} {
+		chosen, err := chooseAlone(list)
+		if want < 0 && err == nil || want >= 0 && (err != nil || len(chosen) != want) {
+			t.Errorf("%q: %d places, %v", list, len(chosen), err)
+		}
+	}
+}
+
 func TestMedian(t *testing.T) {
 	r := result{runs: []measurement{{wall: 5, rss: 1}, {wall: 1, rss: 9}, {wall: 3, rss: 4}}}
 	if r.wall() != 3 || r.rss() != 4 {

@@ -1,7 +1,7 @@
 // Bench measures waybill against the programs people use today, side by side in
 // one run, and writes the tables into BENCHMARKS.md.
 //
-//	go run ./bench [-quick] [-case a,b,c,d,e] [-runs N]
+//	go run ./bench [-quick] [-case a,b,c,d,e,f,g,h] [-runs N]
 //
 // How it is kept fair: all programs get the same content from the same server,
 // which was read once before anything is measured, into an empty directory on

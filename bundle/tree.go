@@ -17,8 +17,8 @@ type TreeEntry struct {
 	// Type is fs.ModeDir, fs.ModeSymlink, or 0 for a file.
 	Type fs.FileMode
 	// Mode is the permission bits with setuid, setgid and sticky, where
-	// HasMode. Otherwise a directory is 0755 and a file 0644: nothing is a
-	// program.
+	// HasMode. Otherwise a directory is 0755, and a file 0644, or 0755 where it
+	// begins as programs do: with ELF's mark, or with #!.
 	Mode    fs.FileMode
 	HasMode bool
 	// ModTime is the zero time where nobody knows it.

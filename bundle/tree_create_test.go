@@ -62,7 +62,10 @@ func TestCreateTree(t *testing.T) {
 	unknown.Size = -1
 	sym := treeLink("rootfs/bin", "/usr/../../../bin")
 	sym.ModTime = at
-	all := []bundle.TreeEntry{treeFile("config.json", treeConfig), treeDir("rootfs"), dated, old, treeDir("rootfs/etc/empty"), sym, unknown}
+	program := treeFile("rootfs/program", "\x7fELF and so on")
+	script := treeFile("rootfs/script", "#!/bin/sh\n")
+	plain := treeMode(treeFile("rootfs/plain", "#!/bin/sh\n"), 0o640)
+	all := []bundle.TreeEntry{treeFile("config.json", treeConfig), treeDir("rootfs"), dated, old, treeDir("rootfs/etc/empty"), sym, unknown, program, script, plain}
 	for i := range 100 {
 		all = append(all, treeFile(fmt.Sprintf("rootfs/f%d", i), strings.Repeat("x", i*1000)))
 	}
@@ -73,6 +76,7 @@ func TestCreateTree(t *testing.T) {
 	}
 	modes := map[string]fs.FileMode{
 		".": fs.ModeDir | 0o700, "config.json": 0o644, "rootfs": fs.ModeDir | 0o755, "rootfs/etc": fs.ModeDir | 0o555,
+		"rootfs/program": 0o755, "rootfs/script": 0o755, "rootfs/plain": 0o640,
 		"rootfs/etc/old": fs.ModeSetuid | 0o751, "rootfs/unknown": 0o644, "rootfs/etc/empty": fs.ModeDir | 0o755, "rootfs/bin": fs.ModeSymlink | 0o777,
 	}
 	for p, want := range modes {

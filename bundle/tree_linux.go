@@ -239,17 +239,43 @@ func (t *tree) fillFile(f *os.File, e TreeEntry) error {
 	defer r.Close()
 	buf := <-t.bytes
 	defer func() { t.bytes <- buf }()
-	written, err := io.CopyBuffer(struct{ io.Writer }{f}, &treeReader{r: r, left: &t.left, max: t.opts.MaxBytes}, buf)
+	to := &treeWriter{f: f}
+	written, err := io.CopyBuffer(to, &treeReader{r: r, left: &t.left, max: t.opts.MaxBytes}, buf)
 	if err != nil {
 		return err
 	}
 	if e.Size >= 0 && written != e.Size {
 		return fmt.Errorf("%w: it has %d bytes and should have %d", ErrInvalid, written, e.Size)
 	}
-	if err := unix.Fchmod(int(f.Fd()), treeMode(e, 0o644)); err != nil {
+	unless := uint32(0o644)
+	if to.isProgram() {
+		unless = 0o755
+	}
+	if err := unix.Fchmod(int(f.Fd()), treeMode(e, unless)); err != nil {
 		return err
 	}
 	return setTreeTimes(int(f.Fd()), "", e.ModTime)
+}
+
+// treeWriter writes a file and remembers how it begins.
+type treeWriter struct {
+	f    *os.File
+	head []byte
+}
+
+func (w *treeWriter) Write(p []byte) (int, error) {
+	if n := len(elfMark) - len(w.head); n > 0 {
+		w.head = append(w.head, p[:min(n, len(p))]...)
+	}
+	return w.f.Write(p)
+}
+
+// elfMark is how programs begin that the kernel runs by itself.
+const elfMark = "\x7fELF"
+
+// isProgram reports whether the file begins as programs do.
+func (w *treeWriter) isProgram() bool {
+	return string(w.head) == elfMark || strings.HasPrefix(string(w.head), "#!")
 }
 
 // treeReader counts what all files together read against the limit.

@@ -12,6 +12,9 @@ import (
 // SystemFile is the configuration of all users of a machine.
 const SystemFile = "/etc/waybill/config.toml"
 
+// systemABD is the directory with strategies of abd for all users of a machine.
+const systemABD = "/etc/waybill/abd.d"
+
 // Config is the configuration in force. [Load] makes one; it is changed only
 // by [Config.Override], and safe for concurrent use when that is done.
 type Config struct {
@@ -28,14 +31,19 @@ type Config struct {
 	Fetch      Fetch
 	Ingest     Ingest
 	Bundle     Bundle
+	Resolve    Resolve
+	Locate     Locate
+	Network    Network
 	Registry   Registry
 	IPFS       IPFS
 	BitTorrent BitTorrent
 
-	hosts map[hostKey]bool
-	from  map[string]string // key → where its value comes from
-	home  string
-	files []source // configuration files looked for
+	hosts      map[hostKey]bool
+	names      map[string]*nameTable // by pattern
+	from       map[string]string     // key → where its value comes from
+	overridden map[string]bool       // keys that Override set
+	home       string
+	files      []source // configuration files looked for
 
 	proxies   []Value // of the environment
 	plainHTTP func(host string) bool
@@ -68,6 +76,44 @@ type Ingest struct {
 type Bundle struct {
 	// MaxSize is the most bytes an image may unpack to.
 	MaxSize int64
+}
+
+// Resolve is the section on what names mean. What goes for some names alone is
+// in [Config.NamePolicy].
+type Resolve struct {
+	// Freshness says how old an answer may be: fresh, stale-ok or pinned.
+	Freshness string
+	// StaleAfter is how long those who are asked may be silent before the last
+	// known answer stands in, with stale-ok.
+	StaleAfter time.Duration
+	// ABD are the directories with strategies of abd. By default they need not
+	// exist.
+	ABD []string
+}
+
+// Locate is the section on finding places of blobs besides those that a name, a
+// flag or somebody's document speaks of.
+type Locate struct {
+	// Waybills has waybills about the image looked for at the registry, host or
+	// layout of its name.
+	Waybills bool
+	// Metalink has web servers asked for the copies they know of.
+	Metalink bool
+	// NamedInformation has the host of a name that is published there asked for
+	// blobs by their hashes (RFC 6920).
+	NamedInformation bool
+	// NamedInformationHosts are further web servers to ask likewise about every
+	// blob, by their origin: https://HOST[:PORT].
+	NamedInformationHosts []string
+	// IPFS has small blobs looked up in IPFS by their digest.
+	IPFS bool
+}
+
+// Network is the section on who may be reached.
+type Network struct {
+	// Trusted are networks in which any address may be reached whoever names it.
+	// [Config.HostTrusted] is the same for one host.
+	Trusted []netip.Prefix
 }
 
 // Registry is the section on asking registries.
@@ -171,8 +217,10 @@ func defaults(opts LoadOptions, env func(string) string) *Config {
 			Stall:          20 * time.Second,
 			MinRate:        512,
 		},
-		Ingest: Ingest{Quota: 32 << 30, MaxAge: 7 * day},
-		Bundle: Bundle{MaxSize: 64 << 30},
+		Ingest:  Ingest{Quota: 32 << 30, MaxAge: 7 * day},
+		Bundle:  Bundle{MaxSize: 64 << 30},
+		Resolve: Resolve{Freshness: "fresh", StaleAfter: 400 * time.Millisecond},
+		Locate:  Locate{Waybills: true, NamedInformation: true},
 		Registry: Registry{
 			CredentialFiles:   opts.CredentialFiles,
 			CredentialTimeout: 10 * time.Second,
@@ -180,10 +228,12 @@ func defaults(opts LoadOptions, env func(string) string) *Config {
 		},
 		BitTorrent: BitTorrent{DHT: true, PeerExchange: true, LocalDiscovery: true, Memory: 64 << 20},
 
-		hosts:     make(map[hostKey]bool),
-		from:      make(map[string]string),
-		home:      opts.Home,
-		plainHTTP: opts.PlainHTTP,
+		hosts:      make(map[hostKey]bool),
+		names:      make(map[string]*nameTable),
+		from:       make(map[string]string),
+		overridden: make(map[string]bool),
+		home:       opts.Home,
+		plainHTTP:  opts.PlainHTTP,
 	}
 	if c.home == "" {
 		c.home = env("HOME")
@@ -191,6 +241,10 @@ func defaults(opts LoadOptions, env func(string) string) *Config {
 	if dir := xdgDir(env("XDG_DATA_HOME"), c.home, ".local/share"); dir != "" {
 		c.Store = filepath.Join(dir, "waybill")
 	}
+	if dir := xdgDir(env("XDG_CONFIG_HOME"), c.home, ".config"); dir != "" {
+		c.Resolve.ABD = append(c.Resolve.ABD, filepath.Join(dir, "waybill", "abd.d"))
+	}
+	c.Resolve.ABD = append(c.Resolve.ABD, systemABD)
 	return c
 }
 
@@ -222,5 +276,6 @@ func (c *Config) Override(key, text, from string) error {
 		return wrongValue(from, text, v)
 	}
 	c.from[v.key] = from
+	c.overridden[v.key] = true
 	return nil
 }

@@ -30,6 +30,21 @@
 //	[bundle]
 //	max-size = "64GiB"               # the most that an image may unpack to
 //
+//	[resolve]                        # what names mean
+//	freshness = "fresh"              # or "stale-ok", "pinned"
+//	stale-after = "400ms"            # silence after which stale-ok takes the last answer
+//	abd = ["/etc/waybill/abd.d"]     # strategies of abd
+//
+//	[locate]                         # where blobs may be, besides
+//	waybills = true                  # look for waybills where the name leads
+//	metalink = true                  # ask web servers for the copies they know of
+//	named-information = true         # /.well-known/ni/ of the hosts of published names
+//	named-information-hosts = ["https://files.internal"]  # and of these
+//	ipfs = true                      # small blobs in IPFS, by their digest
+//
+//	[network]
+//	trusted = ["10.20.0.0/16"]       # may be reached whoever names an address in it
+//
 //	[registry]
 //	credential-files = ["~/.docker/config.json"]  # instead of the usual ones
 //	credential-timeout = "10s"       # for one credential helper
@@ -54,6 +69,14 @@
 //	plain-http = true                # may be asked without TLS
 //	insecure = true                  # its certificate isn't verified
 //	trusted = true                   # may be reached whoever names it
+//
+//	[name."registry.internal/team"]  # and all below; or with "*" at the end
+//	resolvers = ["mirrors", "registry"]  # who is asked, in order
+//	policy = "agree"                 # or "first": whose answer counts
+//	freshness = "stale-ok"
+//
+// Of the patterns of names that match, each key has its value from the longest
+// that sets it.
 //
 // Sizes are whole numbers of bytes or strings with a unit, decimal (kB, MB, GB,
 // TB, PB) or binary (KiB, MiB, GiB, TiB, PiB). Durations are as Go writes them,

@@ -26,7 +26,13 @@ func (e *Error) Error() string {
 
 // wrongValue says that raw, as TOML or text has it, is not for v.
 func wrongValue(from string, raw any, v bound) *Error {
-	return &Error{From: from, Key: v.key, Problem: fmt.Sprintf("%s is not %s", show(raw), v.accepts())}
+	problem := fmt.Sprintf("%s is not %s", show(raw), v.accepts())
+	if c, ok := v.value.(choice); ok {
+		if word := c.meant(raw); word != "" {
+			problem += fmt.Sprintf("; did you mean %q?", word)
+		}
+	}
+	return &Error{From: from, Key: v.key, Problem: problem}
 }
 
 // show returns a value fit to stand in an error.

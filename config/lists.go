@@ -152,6 +152,45 @@ func (v list) setAll(texts []string) bool {
 	return true
 }
 
+// networks is a list of networks; empty means none.
+type networks struct{ p *[]netip.Prefix }
+
+func (v networks) set(raw any) bool {
+	var texts []string
+	return list{&texts, func(string) bool { return true }, ""}.set(raw) && v.setAll(texts)
+}
+
+func (v networks) parse(text string) bool { return v.setAll(strings.Fields(text)) }
+
+func (v networks) setAll(texts []string) bool {
+	all := make([]netip.Prefix, len(texts))
+	for i, text := range texts {
+		p, err := netip.ParsePrefix(text)
+		if addr, no := netip.ParseAddr(text); no == nil && addr.Zone() == "" {
+			p, err = netip.PrefixFrom(addr, addr.BitLen()), nil
+		}
+		// A mapped address is compared as the IPv4 address it is.
+		if err != nil || p != p.Masked() || p.Addr().Is4In6() {
+			return false
+		}
+		all[i] = p
+	}
+	*v.p = all
+	return len(all) <= maxList
+}
+
+func (v networks) String() string {
+	texts := make([]string, len(*v.p))
+	for i, p := range *v.p {
+		texts[i] = p.String()
+	}
+	return strings.Join(texts, " ")
+}
+
+func (v networks) accepts() string {
+	return `a list of networks, such as ["10.20.0.0/16", "fd00:20::/32"]`
+}
+
 // maxList is how long a list may be.
 const maxList = 256
 
@@ -161,10 +200,21 @@ func (v list) accepts() string { return "a list of " + v.what }
 
 // webURLs are URLs of web servers, without user information.
 func webURLs(p *[]string) list {
+	return list{p, isWebURL, "URLs that begin with https:// or http://"}
+}
+
+func isWebURL(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Hostname() != "" && u.User == nil && oneLine(s) == s && !strings.Contains(s, " ")
+}
+
+// webOrigins are web servers, without a path.
+func webOrigins(p *[]string) list {
 	return list{p, func(s string) bool {
-		u, err := url.Parse(s)
-		return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && u.User == nil && oneLine(s) == s && !strings.Contains(s, " ")
-	}, "URLs that begin with https:// or http://"}
+		scheme, host, _ := strings.Cut(s, "://")
+		_, err := canonicalHost(host)
+		return isWebURL(scheme+"://"+host) && err == nil
+	}, "web servers, https://HOST[:PORT]"}
 }
 
 // hostPorts are addresses with a port.

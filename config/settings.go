@@ -16,7 +16,7 @@ type setting struct {
 	bind func(*Config) value
 }
 
-// settings are all keys but those of hosts, in the order they are shown. A new
+// settings are all keys but those of hosts and names, in the order they are shown. A new
 // key is a new line here.
 var settings = []setting{
 	{"store", func(c *Config) value { return dir{&c.Store, c.home} }},
@@ -33,6 +33,18 @@ var settings = []setting{
 	{"ingest.max-age", func(c *Config) value { return duration{&c.Ingest.MaxAge} }},
 
 	{"bundle.max-size", func(c *Config) value { return size{&c.Bundle.MaxSize} }},
+
+	{"resolve.freshness", func(c *Config) value { return word{&c.Resolve.Freshness, freshnesses} }},
+	{"resolve.stale-after", func(c *Config) value { return duration{&c.Resolve.StaleAfter} }},
+	{"resolve.abd", func(c *Config) value { return paths{&c.Resolve.ABD, c.home} }},
+
+	{"locate.waybills", func(c *Config) value { return boolean{&c.Locate.Waybills} }},
+	{"locate.metalink", func(c *Config) value { return boolean{&c.Locate.Metalink} }},
+	{"locate.named-information", func(c *Config) value { return boolean{&c.Locate.NamedInformation} }},
+	{"locate.named-information-hosts", func(c *Config) value { return webOrigins(&c.Locate.NamedInformationHosts) }},
+	{"locate.ipfs", func(c *Config) value { return boolean{&c.Locate.IPFS} }},
+
+	{"network.trusted", func(c *Config) value { return networks{&c.Network.Trusted} }},
 
 	{"registry.credential-files", func(c *Config) value { return paths{&c.Registry.CredentialFiles, c.home} }},
 	{"registry.credential-timeout", func(c *Config) value { return duration{&c.Registry.CredentialTimeout} }},
@@ -66,6 +78,9 @@ func (c *Config) lookup(key toml.Key) (bound, error) {
 	if key[0] == hostSection {
 		return c.lookupHost(key)
 	}
+	if key[0] == nameSection {
+		return c.lookupName(key)
+	}
 	name := key.String() // with quotes: "fetch.parallel" in one part is another key
 	for _, s := range settings {
 		if s.key == name {
@@ -87,6 +102,13 @@ func asSection(key toml.Key, raw any) (bool, error) {
 		if _, err := canonicalHost(key[1]); err != nil {
 			return false, err
 		}
+	case key[0] == nameSection && len(key) > 2 && table:
+		name := clip(strings.Join(key[1:], "."))
+		return false, fmt.Errorf("a pattern of names is one part of a key; if %s is meant, write [%s]", name, toml.Key{nameSection, name})
+	case key[0] == nameSection && len(key) == 2:
+		if err := checkPattern(key[1]); err != nil {
+			return false, err
+		}
 	case len(key) > 1 || !isSection(key[0]):
 		return false, nil
 	}
@@ -103,7 +125,7 @@ func isSection(name string) bool {
 			return true
 		}
 	}
-	return name == hostSection
+	return name == hostSection || name == nameSection
 }
 
 // splitKey returns the parts of a key as Values writes it.

@@ -27,6 +27,9 @@ func siblings(key toml.Key) (section string, known []string) {
 	if key[0] == hostSection && len(key) > 2 {
 		return key[:2].String(), hostKeys
 	}
+	if key[0] == nameSection && len(key) > 2 {
+		return key[:2].String(), nameKeys
+	}
 	if len(key) > 1 && isSection(key[0]) {
 		section = key[0]
 	}
@@ -44,7 +47,7 @@ func siblings(key toml.Key) (section string, known []string) {
 		}
 	}
 	if section == "" {
-		known = append(known, `[host."HOST:PORT"]`)
+		known = append(known, `[host."HOST:PORT"]`, `[name."PATTERN"]`)
 	}
 	return section, known
 }
@@ -68,7 +71,7 @@ func nearest(key toml.Key, section string, known []string) string {
 			try(k, last, k)
 		}
 	}
-	if key[0] == hostSection {
+	if key[0] == hostSection || key[0] == nameSection {
 		return best
 	}
 	for _, s := range settings {
@@ -83,6 +86,7 @@ func nearest(key toml.Key, section string, known []string) string {
 	}
 	if section == "" {
 		try(`[host."HOST:PORT"]`, key[0], hostSection)
+		try(`[name."PATTERN"]`, key[0], nameSection)
 	}
 	return best
 }

@@ -29,12 +29,13 @@ const (
 )
 
 // Values yields everything in force, in an order that doesn't change: every
-// key of ours, those of hosts where set, and then what can't be set here, with
+// key of ours, those of hosts and names where set, and then what can't be set here, with
 // keys
 //
 //	config-file.PATH              "present" or "absent": the files Load looks for
 //	credential-file.PATH          the same of each of registry.credential-files
 //	certs-dir.PATH                the same of each of registry.certs
+//	abd-dir.PATH                  the same of each of resolve.abd
 //	proxy.http, proxy.https, proxy.none-for
 //	                              HTTP_PROXY, HTTPS_PROXY and NO_PROXY, without
 //	                              user information
@@ -49,6 +50,7 @@ func (c *Config) Values() iter.Seq[Value] {
 	for _, k := range c.sortedHostKeys() {
 		all = append(all, Value{k.String(), hostFlag{c.hosts, k}.String(), c.From(k.String())})
 	}
+	all = append(all, c.nameValues()...)
 	for _, f := range c.files {
 		all = append(all, Value{toml.Key{"config-file", f.path}.String(), state(f.path), f.from})
 	}
@@ -57,6 +59,9 @@ func (c *Config) Values() iter.Seq[Value] {
 	}
 	for _, path := range c.Registry.Certs {
 		all = append(all, Value{toml.Key{"certs-dir", path}.String(), state(path), c.From("registry.certs")})
+	}
+	for _, path := range c.Resolve.ABD {
+		all = append(all, Value{toml.Key{"abd-dir", path}.String(), state(path), c.From("resolve.abd")})
 	}
 	return slices.Values(append(all, c.proxies...))
 }

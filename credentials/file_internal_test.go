@@ -1,6 +1,7 @@
 package credentials
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -23,6 +24,24 @@ func FuzzParseFile(f *testing.F) {
 		}
 		if _, err := c.auth(keys); err != nil && strings.Contains(err.Error(), "\n") {
 			t.Fatalf("error in several lines: %q", err)
+		}
+	})
+}
+
+func FuzzHelperAnswer(f *testing.F) {
+	f.Add([]byte(`{"ServerURL":"x.example","Username":"ann","Secret":"s"}`))
+	f.Add([]byte(`{"Username":"<token>","Secret":"s"}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		failed := false
+		c, err := parseHelperAnswer(b, func(format string, args ...any) (Credential, error) {
+			failed = true
+			return Credential{}, fmt.Errorf(format, args...)
+		})
+		if failed != (err != nil) || err != nil && c != (Credential{}) {
+			t.Errorf("got %+v, %v", c, err)
+		}
+		if c.IdentityToken != "" && (c.Username != "" || c.Password != "") {
+			t.Errorf("a token and a password: %+v", c)
 		}
 	})
 }

@@ -10,18 +10,22 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	"github.com/waybill-project/waybill/fetch"
 	"github.com/waybill-project/waybill/pull"
+	"github.com/waybill-project/waybill/resolve"
 )
 
 // pictureWidth is the number of characters a blob's picture has.
 const pictureWidth = 64
 
-// Write tells the story of the pull r: its outcome, a table of sources, a
-// picture for each blob of which source served which part, and what happened
-// to sources that failed. With events, everything that happened follows.
+// Write tells the story of the pull r: its outcome and who said what the name
+// means, who had no answer and which documents were read or ignored, a table of
+// sources, and a picture for each blob of which source served which part. With
+// events, everything that happened follows.
 func Write(w io.Writer, r *pull.Record, events bool) error {
 	p := &printer{w: w}
 	p.outcome(r)
+	p.asked(r)
 	letters := p.sources(r)
 	p.blobs(r, letters)
 	if events {
@@ -48,13 +52,62 @@ func (p *printer) outcome(r *pull.Record) {
 		p.printf("  digest   %s\n", r.Digest)
 	}
 	if r.By != nil {
-		p.printf("  resolved by %s (%s) at %s\n", clean(r.By.URI), r.By.Resolver, r.By.Time.Local().Format(time.DateTime))
+		p.witnesses(r.By.All())
 	}
 	took := r.Ended.Sub(r.Started).Round(time.Millisecond)
 	if r.Error != "" {
 		p.printf("  failed after %v: %s\n", took, clean(r.Error))
 	} else {
 		p.printf("  done in %v\n", took)
+	}
+}
+
+// witnesses prints who said what the name means. The store's record is of what
+// somebody else once said.
+func (p *printer) witnesses(all []resolve.Testimony) {
+	for i, by := range all {
+		lead := "  resolved by"
+		if i > 0 {
+			lead = "         and"
+		}
+		at := by.Time.Local().Format(time.DateTime)
+		if by.Resolver == resolve.StoreName {
+			p.printf("%s the store: %s said so at %s\n", lead, clean(by.URI), at)
+		} else {
+			p.printf("%s %s (%s) at %s\n", lead, clean(by.URI), clean(by.Resolver), at)
+		}
+	}
+}
+
+// mostAsked is how many lines there are of what came of asking, at most.
+const mostAsked = 50
+
+// asked prints who had no answer for the name, and what came of the documents
+// about it and about where its blobs are.
+func (p *printer) asked(r *pull.Record) {
+	outcome := map[fetch.EventType]string{
+		pull.EventDocument: "", pull.EventUnanswered: "no answer: ", pull.EventIgnored: "ignored: ", pull.EventWarning: "warning: ",
+	}
+	var lines []string
+	for _, ev := range r.Events {
+		if lead, ok := outcome[ev.Type]; ok && (ev.Source != "" || ev.Type != pull.EventWarning) {
+			lines = append(lines, orDash(clean(ev.Source))+"\t"+lead+clean(ev.Detail))
+		}
+	}
+	if len(lines) == 0 {
+		return
+	}
+	p.printf("\n")
+	tw := tabwriter.NewWriter(p.w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(tw, "   ASKED\tWHAT CAME OF IT")
+	for _, line := range lines[:min(len(lines), mostAsked)] {
+		fmt.Fprintln(tw, "   "+line)
+	}
+	if err := tw.Flush(); p.err == nil {
+		p.err = err
+	}
+	if more := len(lines) - mostAsked; more > 0 {
+		p.printf("   and %d more, which -v shows\n", more)
 	}
 }
 

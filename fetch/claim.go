@@ -6,6 +6,8 @@ import (
 	"io"
 	"math"
 	"time"
+
+	"github.com/waybill-project/waybill/transport"
 )
 
 // A chunk is about a second's worth of the connection that asks for it, within
@@ -26,16 +28,18 @@ type claim struct {
 	ctx      context.Context
 	cancel   context.CancelFunc
 	pos, end int64 // what it still owes; end shrinks when a part is stolen
-	asked    int64 // end as it was asked of the source
+	from     int64 // where it was when the source was asked,
+	asked    int64 // and end
 	copies   int   // how many claims to the same bytes there are beside it
 	of       *claim
 	cause    error // why it was cancelled
 
 	sent    time.Time // when the source was asked
 	last    time.Time // when bytes last came, or it was asked
-	began   time.Time // when the first byte came; zero before
+	burst   time.Time // when the first byte came
+	began   time.Time // when the last of what came with it did; zero before
 	got     int64
-	first   int64 // of these, what came with the first byte
+	first   int64 // of these, what had come when it began
 	skipped int64 // bytes read on the way to pos, where the body is a whole blob
 	reading bool  // false while it is opened ahead of need
 	ahead   bool  // another goroutine opens it
@@ -65,7 +69,7 @@ type plan struct {
 
 // allowed reports whether m may take part in the present download.
 func (t *transfer) allowed(m *member) bool {
-	return !m.gone && (t.plan.allow == nil || t.plan.allow(m))
+	return !m.gone && !m.doubted && (t.plan.allow == nil || t.plan.allow(m))
 }
 
 // eligible returns the unclaimed ranges that m may bring.
@@ -75,6 +79,9 @@ func (t *transfer) eligible(m *member) spans {
 	}
 	if t.plan.afresh {
 		return t.unclaimed.minus(t.repair.vouched[m.src])
+	}
+	if w := t.withheld(m.src); len(w) > 0 {
+		return t.unclaimed.minus(w)
 	}
 	return t.unclaimed
 }
@@ -156,8 +163,11 @@ func (t *transfer) chunk(l *lane, el spans) int64 {
 		rate = l.rate
 	}
 	n := int64(chunkFirst)
-	if rate > 0 {
+	switch {
+	case rate > 0:
 		n = int64(rate * chunkTime.Seconds())
+	case l.m.turn > 0:
+		n *= 4 // it sends a lot at a time, when it does
 	}
 	switch {
 	case l.chunk > 0 && rate > 0:
@@ -230,6 +240,21 @@ func (c *claim) release(cause error) {
 	}
 }
 
+// shorten tells the claim's body that a part of it was stolen. t.mu is not held.
+func (c *claim) shorten() {
+	select {
+	case <-c.opened:
+	default:
+		return // pump does it
+	}
+	if s, ok := c.body.(transport.Shortener); ok {
+		c.lane.t.mu.Lock()
+		length := c.end - c.from
+		c.lane.t.mu.Unlock()
+		s.Shorten(length)
+	}
+}
+
 // fault says why nobody should wait for the claim any more, now that others are
 // done or could take it over: errTaken where that is no fault of its source.
 func (c *claim) fault(now time.Time, best float64) error {
@@ -253,16 +278,23 @@ func (c *claim) fault(now time.Time, best float64) error {
 // speed estimates at which rate the claim's bytes come in now; 0 when it stands
 // still.
 func (c *claim) speed(now time.Time) float64 {
-	if c.began.IsZero() {
-		if c.late(now) {
-			return 0
+	quiet := c.quiet(now)
+	var r float64
+	switch {
+	case !c.began.IsZero():
+		r = c.lane.meter.rate(now)
+		if quiet > 200*time.Millisecond {
+			// The window still remembers better times.
+			r = min(r, float64(c.got)/now.Sub(c.began).Seconds()) * math.Exp(-quiet.Seconds()*3)
 		}
-		return c.expected()
+	case c.late(now):
+		return 0
+	default:
+		r = c.expected()
 	}
-	r := c.lane.meter.rate(now)
-	if quiet := c.quiet(now); quiet > 200*time.Millisecond {
-		// The window still remembers better times.
-		r = min(r, float64(c.got)/now.Sub(c.began).Seconds()) * math.Exp(-quiet.Seconds()*3)
+	if quiet > tick {
+		// What has been awaited for a while is as likely to take as long again.
+		r = min(r, float64(c.end-c.pos)/quiet.Seconds())
 	}
 	return r
 }
@@ -285,12 +317,15 @@ func (c *claim) expected() float64 {
 	return rate
 }
 
-// rate is that at which the claim's bytes have come since the first; 0 while
+// rateAfter is how long bytes have to come until their rate can be told.
+const rateAfter = 20 * time.Millisecond
+
+// rate is that at which the claim's bytes have come since it began; 0 while
 // there are too few to tell.
 func (c *claim) rate(now time.Time) float64 {
 	d, n := now.Sub(c.began), c.got-c.first
 	switch {
-	case c.began.IsZero() || d < 20*time.Millisecond || n < bufferSize/4 && d < time.Second:
+	case c.began.IsZero() || d < rateAfter || n < bufferSize/4 && d < time.Second:
 		return 0
 	case d > meterSlots*meterSlot:
 		return c.lane.meter.rate(now)
@@ -319,10 +354,9 @@ func (c *claim) late(now time.Time) bool {
 // tell how it will do, a second try at the same bytes. t.mu is held; nil when
 // nothing is worth it.
 func (t *transfer) steal(l *lane, now time.Time) *claim {
-	rate, latency := l.m.src.speed()
-	mine := l.rate
+	mine, latency := l.rate, l.m.src.atBest()
 	if mine == 0 {
-		mine = rate
+		mine, _ = l.m.src.speed()
 	}
 	if mine == 0 {
 		mine = float64(chunkMin) // unknown: be modest
@@ -345,7 +379,7 @@ func (t *transfer) steal(l *lane, now time.Time) *claim {
 		return t.double(l, victim)
 	}
 	left := float64(victim.end - victim.pos)
-	if worst <= 2*latency.Seconds()+left/mine*0.1+0.02 {
+	if worst <= latency.Seconds()+left/mine*0.1+0.02 {
 		return nil // it will be done before we have begun
 	}
 	share := int64(mine * (left - theirs*latency.Seconds()) / (theirs + mine))
@@ -358,9 +392,10 @@ func (t *transfer) steal(l *lane, now time.Time) *claim {
 	case share >= stealMin:
 		start, end := victim.end-share, victim.end
 		victim.end = start
+		l.cut = victim
 		t.stolen(l, victim, start, end)
 		return t.newClaim(l, start, end)
-	case victim.copies == 0 && worst > 2*(latency.Seconds()+left/mine)+0.05:
+	case victim.copies == 0 && worst > 1.2*(latency.Seconds()+left/mine)+0.02:
 		return t.double(l, victim)
 	}
 	return nil
@@ -368,10 +403,12 @@ func (t *transfer) steal(l *lane, now time.Time) *claim {
 
 // mayPrecede reports whether m may take from a claim that has not begun: one of
 // a source whose rate is known is cut like any other; the first claims of an
-// unknown one are tried elsewhere too, once, when they are late.
+// unknown one are tried elsewhere too when they are late: once, and once more for
+// every while that nothing comes, or the one source that answers would wait for its
+// turn behind all that don't.
 func (t *transfer) mayPrecede(m *member, c *claim, now time.Time) bool {
 	if c.late(now) {
-		return c.copies == 0 && c.lane.m != m
+		return c.copies <= int(c.quiet(now)/patience) && c.lane.m != m
 	}
 	return c.expected() > 0
 }
@@ -389,6 +426,9 @@ func (t *transfer) double(l *lane, victim *claim) *claim {
 // mayTake reports whether m may bring what c still owes.
 func (t *transfer) mayTake(m *member, c *claim) bool {
 	if !t.allowed(m) || !t.need.overlaps(c.pos, c.end) {
+		return false
+	}
+	if w := t.withheld(m.src); w.overlaps(c.pos, c.end) {
 		return false
 	}
 	return !t.plan.afresh || !t.repair.vouched[m.src].overlaps(c.pos, c.end)

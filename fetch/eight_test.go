@@ -84,6 +84,10 @@ func eightSources(t *testing.T, b faultserver.Blob, order []int) {
 		// A small blob is had from the first that is right; others need not
 		// have been found out.
 		certain := size > mb && k.name != "lies" || k.name == "good" && asked && rep.Bytes > 0
+		// What one was slow with another may have taken over before it was set aside.
+		if robbed(r.events, servers[i].URL()) && rep.Bytes < size/50 {
+			certain = false
+		}
 		if certain && !slices.Contains(k.status, rep.Status) || rep.Status == k.status[0] && !names(rep.Reason, k.reason) {
 			t.Errorf("the one that %s is %s (%s); want %v (%s)", k.name, rep.Status, rep.Reason, k.status, k.reason)
 		}
@@ -101,4 +105,11 @@ func eightSources(t *testing.T, b faultserver.Blob, order []int) {
 			t.Errorf("a password is in event %+v", ev)
 		}
 	}
+}
+
+// robbed reports whether a range was taken over from a source.
+func robbed(events []fetch.Event, source string) bool {
+	return slices.ContainsFunc(events, func(ev fetch.Event) bool {
+		return ev.Type == fetch.EventStolen && strings.HasSuffix(ev.Detail, " from "+source)
+	})
 }

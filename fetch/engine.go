@@ -25,6 +25,12 @@ type Options struct {
 	// that it happened before; its Time is right.
 	Observe func(Event)
 
+	// Pieces, when set, is asked for the hashes of each large blob's pieces,
+	// beside its download. A lie is then found at the piece, and what an
+	// interrupted fetch left is known to be right or not as soon as it is
+	// read; readers of the growing blob are given checked pieces.
+	Pieces FindPieces
+
 	// MaxConnections bounds the connections to one source for one blob.
 	// More than one is only used while it adds throughput. Default 6.
 	MaxConnections int
@@ -66,7 +72,7 @@ type Engine struct {
 
 	mu        sync.Mutex
 	transfers map[blobKey]*transfer
-	sources   map[string]*source
+	sources   map[sourceKey]*source
 	order     []*source // in the order they became known
 }
 
@@ -83,7 +89,7 @@ func New(opts Options) *Engine {
 	return &Engine{
 		opts:      opts,
 		transfers: map[blobKey]*transfer{},
-		sources:   map[string]*source{},
+		sources:   map[sourceKey]*source{},
 	}
 }
 
@@ -160,19 +166,47 @@ func (e *Engine) Start(ctx context.Context, desc ocispec.Descriptor, routes Rout
 	return newTask(ctx, t)
 }
 
-// source returns what is known of the source of that key. Passwords are left
-// out of keys, which are shown and written to disk.
-func (e *Engine) source(key, origin string) *source {
-	key = transport.Redact(key)
+// sourceKey tells sources apart. A place that a stranger's document named is
+// another than the same place named by the user: it may be refused what that is
+// allowed, and must not spoil it.
+type sourceKey struct {
+	shown  string
+	remote transport.Remote
+}
+
+// source returns what is known of the route's source. Passwords are left out of
+// keys, which are shown and written to disk.
+func (e *Engine) source(r transport.Route) *source {
+	key := sourceKey{transport.Redact(r.SourceKey()), r.Remote}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s := e.sources[key]
 	if s == nil {
-		s = &source{key: key, origin: origin}
+		s = &source{key: key.shown, origin: r.Origin}
 		e.sources[key] = s
 		e.order = append(e.order, s)
 	}
 	return s
+}
+
+// credit notes bytes that were kept of a source: of those of one name, of the
+// one that sent the most.
+func (e *Engine) credit(served Served) {
+	e.mu.Lock()
+	var by *source
+	most := int64(-1)
+	for _, s := range e.order {
+		if s.key == served.Source {
+			if n := s.sent(); n > most {
+				by, most = s, n
+			}
+		}
+	}
+	e.mu.Unlock()
+	if by == nil { // nobody was asked: the descriptor held the content
+		by = e.source(transport.Route{URI: served.Source})
+	}
+	by.keep(served.Length)
 }
 
 // Sources reports on every source the engine has met, in the order it did.

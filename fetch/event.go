@@ -17,12 +17,14 @@ const (
 	EventResumed     EventType = "resumed"     // a partial was found; Bytes are already there
 	EventAsked       EventType = "asked"       // a source joined a blob
 	EventFailed      EventType = "failed"      // a source answered with an error
+	EventMissing     EventType = "missing"     // a source doesn't have the blob
 	EventGone        EventType = "gone"        // a source won't be asked for the blob again
 	EventDemoted     EventType = "demoted"     // a source was set aside
 	EventStolen      EventType = "stolen"      // a fast source took over what a slow one owed
 	EventHedged      EventType = "hedged"      // a second source was asked beside a late first
 	EventConnections EventType = "connections" // the number of connections to a source changed
-	EventMismatch    EventType = "mismatch"    // the digest was wrong; the liar is being looked for
+	EventPieces      EventType = "pieces"      // hashes of its pieces were found, or dropped
+	EventMismatch    EventType = "mismatch"    // the digest, or a piece, was wrong; the liar is being looked for
 	EventQuarantined EventType = "quarantined" // a source was proven to have sent wrong bytes
 	EventVerified    EventType = "verified"    // the blob is right and in the store
 )

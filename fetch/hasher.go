@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"encoding"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -13,7 +14,7 @@ import (
 // hasher computes the digest of a blob's contiguous prefix while the rest
 // arrives. Bytes that arrive just where it stands are handed to it in memory;
 // others it reads back from the file, where they still are in the page cache.
-// All fields but h and marks are guarded by the transfer's mutex.
+// All fields but h, marks and check are guarded by the transfer's mutex.
 type hasher struct {
 	t      *transfer
 	h      hash.Hash
@@ -24,6 +25,7 @@ type hasher struct {
 	ended  chan struct{}
 	err    error
 	marks  []hashMark
+	check  *pieceCheck // the run goroutine's own: the transfer's, as of its last look
 }
 
 type hotBytes struct {
@@ -90,6 +92,12 @@ func (h *hasher) run() {
 		for !h.stop && h.err == nil && len(h.hot) == 0 && t.prefix <= h.queued {
 			t.data.Wait()
 		}
+		if h.check != t.check {
+			if h.check = t.check; h.check != nil {
+				h.check.begun = true
+				h.goBack(0) // it will say something of the first piece too
+			}
+		}
 		switch {
 		case h.stop || h.err != nil:
 			t.mu.Unlock()
@@ -106,17 +114,20 @@ func (h *hasher) run() {
 		n := cold.len()
 		var err error
 		if hot.buf != nil {
-			n = int64(hot.n)
-			h.h.Write((*hot.buf)[:hot.n])
+			n = h.take((*hot.buf)[:hot.n])
 			buffers.Put(hot.buf)
 		} else if _, err = t.ingest.ReadAt(buf[:n], cold.start); err == nil || err == io.EOF {
-			h.h.Write(buf[:n])
+			n = h.take(buf[:n])
 			err = nil
 		}
 
 		t.mu.Lock()
-		h.hashed += n
-		h.mark()
+		if n < 0 {
+			h.goBack(t.prefix)
+		} else {
+			h.hashed += n
+			h.mark()
+		}
 		if err != nil {
 			h.err = fmt.Errorf("read back bytes %d-%d of the partial: %w", cold.start, cold.end-1, err)
 			t.fail(h.err)
@@ -125,6 +136,60 @@ func (h *hasher) run() {
 		t.mu.Unlock()
 	}
 }
+
+// take hashes the next bytes and returns how many, or -1 where some of them
+// were wrong and are taken back.
+func (h *hasher) take(b []byte) int64 {
+	for rest := b; len(rest) > 0; {
+		n := len(rest)
+		if h.check != nil {
+			n = h.check.room(n)
+		}
+		if n == 0 { // nothing is said of what is behind the last piece
+			h.check, n = nil, len(rest)
+		}
+		h.h.Write(rest[:n])
+		if h.check != nil {
+			piece := h.check.piece
+			switch whole, right := h.check.take(rest[:n]); {
+			case right && whole:
+				h.t.rightPiece(h.check, piece)
+			case !right && h.t.wrongPiece(h.check, piece):
+				return -1
+			case !right:
+				h.check = nil // it was dropped
+			}
+		}
+		rest = rest[n:]
+	}
+	return int64(len(b))
+}
+
+// goBack makes the hasher begin again at or before off. t.mu is held; it is
+// called by the run goroutine, or while that is idle.
+func (h *hasher) goBack(off int64) {
+	at, fresh := int64(0), newHash(h.t.desc.Digest)
+	for len(h.marks) > 0 {
+		m := h.marks[len(h.marks)-1]
+		if m.off <= off && fresh.(encoding.BinaryUnmarshaler).UnmarshalBinary(m.state) == nil {
+			at = m.off
+			break
+		}
+		h.marks = h.marks[:len(h.marks)-1]
+	}
+	for _, b := range h.hot {
+		buffers.Put(b.buf)
+	}
+	h.h, h.hot, h.queued, h.hashed = fresh, nil, at, at
+	if h.check != nil {
+		h.check.seek(at)
+	}
+	h.t.data.Broadcast()
+}
+
+// errTakenBack ends the wait for a digest where some bytes were wrong, and are
+// to be had again.
+var errTakenBack = errors.New("some of the bytes were wrong")
 
 // mark keeps the hash's state every so often, where the hash can tell it.
 func (h *hasher) mark() {
@@ -148,39 +213,28 @@ func (h *hasher) sum() (digest.Digest, error) {
 	t := h.t
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for h.hashed < t.size && h.err == nil && t.ctx.Err() == nil {
+	for h.hashed < t.size && h.err == nil && t.ctx.Err() == nil && len(t.need) == 0 {
 		t.data.Wait()
 	}
 	if h.err != nil {
 		return "", h.err
 	}
-	if h.hashed < t.size {
-		return "", t.ctx.Err()
+	if err := t.ctx.Err(); h.hashed < t.size && err != nil {
+		return "", err
 	}
+	if h.hashed < t.size {
+		return "", errTakenBack
+	}
+	t.judged = true
 	return digest.NewDigestFromBytes(t.desc.Digest.Algorithm(), h.h.Sum(nil)), nil
 }
 
 // rewind makes the hasher begin again at or before off, because bytes there
 // have changed. It is called when the hasher is idle at the end of the blob.
-func (h *hasher) rewind(off int64) error {
+func (h *hasher) rewind(off int64) {
 	h.t.mu.Lock()
 	defer h.t.mu.Unlock()
-	at := int64(0)
-	fresh := newHash(h.t.desc.Digest)
-	for len(h.marks) > 0 {
-		m := h.marks[len(h.marks)-1]
-		if m.off <= off {
-			if err := fresh.(encoding.BinaryUnmarshaler).UnmarshalBinary(m.state); err != nil {
-				return fmt.Errorf("take up the hash at %d: %w", m.off, err)
-			}
-			at = m.off
-			break
-		}
-		h.marks = h.marks[:len(h.marks)-1]
-	}
-	h.h, h.queued, h.hashed = fresh, at, at
-	h.t.data.Broadcast()
-	return nil
+	h.goBack(off)
 }
 
 // end stops the hasher and gives back its buffers.

@@ -31,8 +31,9 @@ type lane struct {
 	rate       float64 // smoothed bytes/s
 	chunk      int64   // the last chunk's size
 	meter      meter
-	streaming  bool // it reads whole blobs
-	retire     bool // the controller found it adds nothing
+	streaming  bool   // it reads whole blobs
+	retire     bool   // the controller found it adds nothing
+	cut        *claim // what a part was just stolen of
 
 	// The lane's own: bytes written and not yet in the journal.
 	recorded      span
@@ -86,6 +87,15 @@ func (l *lane) run() {
 // claimed, or a part of somebody else's. It waits for one; nil means the lane
 // is to end.
 func (l *lane) next() *claim {
+	c := l.work()
+	if victim := l.cut; victim != nil {
+		l.cut = nil
+		victim.shorten()
+	}
+	return c
+}
+
+func (l *lane) work() *claim {
 	t := l.t
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -123,7 +133,7 @@ func (l *lane) open(c *claim) {
 	c.sent = time.Now()
 	c.last = c.sent
 	off := c.pos
-	c.asked = c.end
+	c.from, c.asked = off, c.end
 	desc := t.desc
 	t.mu.Unlock()
 	desc.Size = t.size
@@ -168,6 +178,9 @@ func (l *lane) pump(c *claim) error {
 	if c.err != nil {
 		return c.err
 	}
+	if _, whole := l.owes(c); !whole {
+		c.shorten() // a part was stolen before it was open
+	}
 	return l.read(c, c.body)
 }
 
@@ -198,7 +211,7 @@ func (l *lane) read(c *claim, body io.Reader) error {
 		case errors.Is(err, io.EOF) && left <= 0:
 			return nil
 		case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
-			return transport.Errorf(transport.ErrTemporary, l.m.route.URI, "the body ended early, %d bytes short", left)
+			return endedEarly(l.m.route.URI, left, err)
 		default:
 			return err
 		}
@@ -225,6 +238,16 @@ func fill(r io.Reader, p []byte) (n int, err error) {
 		}
 	}
 	return n, err
+}
+
+// endedEarly returns what it means that a body ended with err, left bytes too
+// early. A transport that says more than that knows why.
+func endedEarly(uri string, left int64, err error) error {
+	var told *transport.Error
+	if errors.As(err, &told) {
+		return err
+	}
+	return transport.Errorf(transport.ErrTemporary, uri, "the body ended early, %d bytes short", left)
 }
 
 // expectEOF makes sure that a body doesn't go on after what it was asked for,
@@ -300,6 +323,8 @@ func (l *lane) judge(c *claim, err error) bool {
 	gone := src.failed(err, c.got, time.Now())
 	l.remember(err, gone)
 	switch {
+	case errors.Is(err, transport.ErrNotFound):
+		t.e.event(EventMissing, t.desc.Digest, src, "%s", reasonOf(err))
 	case gone:
 		t.e.event(EventGone, t.desc.Digest, src, "%s", reasonOf(err))
 	case !whole && src.isWholeOnly():

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/opencontainers/go-digest"
 	"github.com/waybill-project/waybill/store"
 )
 
@@ -28,9 +29,10 @@ func (t *transfer) large() (*Result, error) {
 		return nil, letGo(ing, err)
 	}
 	t.hash.start(t)
-	stop := t.checkpoints()
+	stopSyncing, stopLearning := t.checkpoints(), t.learnPieces()
 	err = t.complete()
-	stop()
+	stopLearning()
+	stopSyncing()
 	t.hash.end()
 	if local := t.localFault(); local != nil {
 		err = local // whatever came of it elsewhere, and also when nothing did
@@ -124,21 +126,36 @@ func (t *transfer) checkpoints() (stop func()) {
 // complete downloads what is missing and doesn't return nil before the digest
 // is right.
 func (t *transfer) complete() error {
-	switch err := t.download(plan{}); {
-	case errors.Is(err, errExhausted):
-		return t.failure()
-	case err != nil:
-		return err
-	}
-	sum, err := t.hash.sum()
+	sum, err := t.downloadAll()
 	if err != nil {
 		return err
 	}
 	if sum == t.desc.Digest {
+		t.convictByPieces()
 		return nil
 	}
+	t.dropPieces("the bytes have another digest")
 	t.e.event(EventMismatch, t.desc.Digest, nil, "the bytes have digest %s; looking for who sent wrong ones", sum)
 	return t.mend()
+}
+
+// downloadAll downloads what is missing, once more where pieces turn out wrong,
+// and returns the digest of it all.
+func (t *transfer) downloadAll() (digest.Digest, error) {
+	for {
+		switch err := t.download(plan{}); {
+		case errors.Is(err, errExhausted) && (t.askOthers() || t.dropPieces("nobody is left to ask for what disagrees with it")):
+			continue
+		case errors.Is(err, errExhausted):
+			return "", t.failure()
+		case err != nil:
+			return "", err
+		}
+		sum, err := t.hash.sum()
+		if !errors.Is(err, errTakenBack) {
+			return sum, err
+		}
+	}
 }
 
 // outcome tells who served what in this fetch.

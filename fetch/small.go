@@ -171,7 +171,7 @@ func (t *transfer) readWhole(ctx context.Context, m *member, progress func()) ([
 		switch {
 		case n == len(content) || err == nil:
 		case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
-			return nil, transport.Errorf(transport.ErrTemporary, m.route.URI, "the body ended early, %d bytes short", len(content)-n)
+			return nil, endedEarly(m.route.URI, int64(len(content)-n), err)
 		default:
 			return nil, err
 		}
@@ -191,7 +191,11 @@ func (t *transfer) weigh(a answer, wrong *[]answer) (*Result, error) {
 		t.mu.Lock()
 		a.m.last, a.m.gone = a.err, gone
 		t.mu.Unlock()
-		t.e.event(EventFailed, d, src, "%s", reasonOf(a.err))
+		what := EventFailed
+		if errors.Is(a.err, transport.ErrNotFound) {
+			what = EventMissing
+		}
+		t.e.event(what, d, src, "%s", reasonOf(a.err))
 		return nil, nil
 	}
 	sum := sumOf(d, a.content)

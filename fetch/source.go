@@ -36,12 +36,15 @@ type source struct {
 	wholeOnly   bool          // answers ranges with whole blobs
 	quarantined bool          // proven to have sent wrong bytes
 	refused     bool          // unauthorised, or forbidden by policy
+	forbidden   bool          // the latter
 	reason      string        // why it is demoted, quarantined or refused
+	missing     string        // what it last said of a blob it doesn't have
 	demoted     bool          // was set aside at least once and has not served since
 	failures    int           // consecutive, without progress between them
 	notBefore   time.Time     // back-off: not asked until then
 	resting     bool          // the back-off is for being slow, and ends when nobody else is at hand
 	latency     time.Duration // smoothed time to the first byte
+	quickest    time.Duration // the shortest such time
 	rate        float64       // smoothed bytes/s of one connection
 	meter       meter         // bytes/s over all its connections
 	received    int64         // bytes read from it, kept or not
@@ -75,6 +78,16 @@ func (s *source) opened(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.latency = smooth(s.latency, d)
+	if s.quickest == 0 || d < s.quickest {
+		s.quickest = d
+	}
+}
+
+// atBest is the time to the first byte where no other answer is in the way.
+func (s *source) atBest() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.quickest
 }
 
 // read notes that n bytes have just arrived.
@@ -129,6 +142,7 @@ func (s *source) failed(err error, progress int64, now time.Time) (gone bool) {
 	case s.quarantined || s.refused:
 		return true // and the reason stays what it is
 	case errors.Is(err, transport.ErrNotFound):
+		s.missing = reasonOf(err)
 		return true
 	case errors.Is(err, transport.ErrRangeUnsupported):
 		s.wholeOnly = true
@@ -140,6 +154,7 @@ func (s *source) failed(err error, progress int64, now time.Time) (gone bool) {
 		// Object stores answer 403 for what isn't there, so one that has
 		// served something is only left alone for this blob.
 		s.refused, s.demoted = s.received == 0, s.received > 0
+		s.forbidden = s.refused && errors.Is(err, transport.ErrRefused)
 		return true
 	case errors.Is(err, transport.ErrPermanent):
 		s.demoted = true
@@ -215,6 +230,13 @@ func (s *source) isQuarantined() bool {
 	return s.quarantined
 }
 
+// sent is how many bytes were read from it.
+func (s *source) sent() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.received
+}
+
 // keep notes that n bytes of the source were kept.
 func (s *source) keep(n int64) {
 	s.mu.Lock()
@@ -227,7 +249,7 @@ type SourceReport struct {
 	URI            string  // the route's Source
 	Origin         string  // who named it
 	Status         Status  // what became of it
-	Reason         string  // why, for any status but used and unused
+	Reason         string  // why, for any status but used; of one unused, what it said of a blob it hasn't
 	Bytes          int64   // bytes of it that are part of blobs
 	Received       int64   // bytes read from it, kept or not
 	BytesPerSecond float64 // now
@@ -252,7 +274,7 @@ func (s *source) report(now time.Time) SourceReport {
 	case s.kept > 0:
 		r.Status, r.Reason = StatusUsed, ""
 	default:
-		r.Status = StatusUnused
+		r.Status, r.Reason = StatusUnused, s.missing
 	}
 	return r
 }

@@ -1,10 +1,12 @@
 package fetch
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
 
+	"github.com/waybill-project/waybill/internal/faultserver"
 	"github.com/waybill-project/waybill/transport"
 )
 
@@ -119,5 +121,25 @@ func TestRestEndsWhenNobodyElseIsLeft(t *testing.T) {
 	s.recall(now)
 	if _, wait := s.usable(now); wait == 0 {
 		t.Error("a back-off was ended that isn't a rest")
+	}
+}
+
+// Where a source was forbidden over one blob, it is what keeps the next from
+// being had too.
+func TestForbiddenOverAnotherBlob(t *testing.T) {
+	refusal := transport.Errorf(transport.ErrRefused, "x:a", "its key has changed")
+	e := New(Options{Transport: transport.Schemes{}})
+	src := e.source(transport.Route{URI: "x:a"})
+	src.failed(refusal, 0, time.Now())
+	tr := newTransfer(e, describeBlob(faultserver.RandomBlob(1, 10)), context.Background())
+	tr.members = []*member{{src: src}}
+	if err := tr.failure(); !errors.Is(err, transport.ErrRefused) {
+		t.Errorf("got %v", err)
+	}
+	other := e.source(transport.Route{URI: "x:b"})
+	other.failed(transport.Errorf(transport.ErrUnauthorized, "x:b", "no"), 0, time.Now())
+	tr.members = []*member{{src: src}, {src: other}}
+	if err := tr.failure(); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("with one that wants a login: got %v", err)
 	}
 }

@@ -47,8 +47,10 @@ func (k *Task) Progress() Progress { return k.t.report() }
 
 // Reader returns a reader of the blob from its beginning that follows the
 // fetch: it yields bytes as soon as all before them have arrived, and io.EOF
-// only once the whole was verified. Bytes are handed out before they are
-// verified; when some turn out wrong, the reader fails with [ErrRewound].
+// only once the whole was verified. Where hashes of the blob's pieces are known
+// ([Options].Pieces), a piece is handed out once it is as they say. That is as good
+// as their document, which may lie: bytes are handed out before they are verified,
+// and when some turn out wrong, the reader fails with [ErrRewound].
 // Where the blob can't be had it fails with Wait's error. Close it.
 func (k *Task) Reader() io.ReadCloser { return k.t.newReader(k.ctx) }
 
@@ -129,8 +131,8 @@ func (r *reader) await(want int64) (n int64, committed bool, err error) {
 			n = min(want, t.size-r.pos)
 			r.seen = r.pos + n
 			return n, true, nil
-		case !t.repairing && t.ingest != nil && t.prefix > r.pos:
-			n = min(want, t.prefix-r.pos)
+		case !t.repairing && t.ingest != nil && t.readable() > r.pos:
+			n = min(want, t.readable()-r.pos)
 			r.seen = r.pos + n
 			return n, false, nil
 		case r.ctx.Err() != nil:
@@ -138,6 +140,15 @@ func (r *reader) await(want int64) (n int64, committed bool, err error) {
 		}
 		t.data.Wait()
 	}
+}
+
+// readable is how many bytes readers may have of what has arrived: all of it, or
+// where hashes of pieces are known, the pieces that are as those say. t.mu is held.
+func (t *transfer) readable() int64 {
+	if t.check != nil && t.check.begun {
+		return min(t.prefix, t.check.passed)
+	}
+	return t.prefix
 }
 
 // open opens the bytes: of the partial, which stay readable through this

@@ -64,6 +64,8 @@ type transfer struct {
 	kick      chan struct{} // the controller is to look at once
 	repairing bool
 	repair    *repair
+	check     *pieceCheck // nil where no hashes of pieces are known
+	judged    bool        // the digest of all of it was computed
 }
 
 // member is a source in its role for one blob.
@@ -71,11 +73,12 @@ type member struct {
 	src   *source
 	route transport.Route
 
-	met   bool  // candidates has looked at it
-	gone  bool  // not to be asked again for this blob
-	lied  bool  // convicted over this blob
-	last  error // the last failure
-	asked bool
+	met     bool  // candidates has looked at it
+	gone    bool  // not to be asked again for this blob
+	doubted bool  // a table of piece hashes and another source speak against it
+	lied    bool  // convicted over this blob
+	last    error // the last failure
+	asked   bool
 
 	turn    time.Duration // how long it may let newcomers wait; see transport.Queuer
 	working bool          // it brought bytes, and has not failed since
@@ -152,11 +155,11 @@ func (t *transfer) addRoute(r transport.Route, err error) {
 		t.mu.Unlock()
 		return
 	}
-	src := t.e.source(r.SourceKey(), r.Origin)
+	src := t.e.source(r)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, m := range t.members {
-		if m.route.URI == r.URI {
+		if m.route.URI == r.URI && m.route.Remote == r.Remote {
 			return
 		}
 	}
@@ -214,7 +217,7 @@ func (t *transfer) run() {
 func (t *transfer) end(result *Result, err error) bool {
 	if err == nil {
 		for _, s := range result.Served {
-			t.e.source(s.Source, "").keep(s.Length)
+			t.e.credit(s)
 		}
 	}
 	t.mu.Lock()
@@ -248,7 +251,7 @@ func (t *transfer) reset() {
 	}
 	t.size = t.desc.Size
 	t.have, t.need, t.prefix, t.resumed, t.hash = nil, nil, 0, 0, hasher{}
-	t.ingest, t.repair, t.plan = nil, nil, plan{}
+	t.ingest, t.repair, t.plan, t.check, t.judged = nil, nil, plan{}, nil, false
 	t.data.Broadcast()
 }
 
@@ -348,7 +351,7 @@ func (t *transfer) failure() error {
 	var lied, liar, missing, refused, other int
 	for _, m := range t.members {
 		m.src.mu.Lock()
-		quarantined, reason := m.src.quarantined, m.src.reason
+		quarantined, forbidden, reason := m.src.quarantined, m.src.forbidden, m.src.reason
 		m.src.mu.Unlock()
 		err := m.last
 		switch {
@@ -364,6 +367,9 @@ func (t *transfer) failure() error {
 			missing++
 		case errors.Is(err, transport.ErrRefused):
 			refused++
+		case err == nil && forbidden: // over another blob
+			refused++
+			err = errors.New("not asked: " + reason)
 		case err == nil:
 			other++
 			err = errors.New("not asked: " + orElse(reason, "no answer was waited for"))

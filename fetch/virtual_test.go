@@ -41,6 +41,7 @@ type virtual struct {
 	requests int
 	open     int
 	sent     int64
+	shorter  int // ranges of which a part turned out not to be needed
 }
 
 // virtualTest is a blob, its sources, and what is expected of fetching it.
@@ -64,6 +65,14 @@ const vmb = 1_000_000
 
 func TestVirtual(t *testing.T) {
 	ms := time.Millisecond
+	// mute is n sources that never answer.
+	mute := func(n int) []*virtual {
+		var out []*virtual
+		for range n {
+			out = append(out, &virtual{rate: 1, mute: true})
+		}
+		return out
+	}
 	// alike is n sources of the same rate and latency.
 	alike := func(n int, rate float64, latency time.Duration, more ...*virtual) []*virtual {
 		var out []*virtual
@@ -86,6 +95,8 @@ func TestVirtual(t *testing.T) {
 			sources: []*virtual{{rate: 2.5 * vmb, latency: 50 * ms}, {rate: 5 * vmb, latency: 100 * ms}, {rate: 10 * vmb, latency: 200 * ms}, {rate: 20 * vmb, latency: 20 * ms}}},
 		"each connection limited": {size: 300 * vmb, within: 13000 * ms, requests: 200, wasted: vmb,
 			sources: []*virtual{{rate: 30 * vmb, conn: 5 * vmb}}},
+		"one slow to begin": {size: 150 * vmb, within: 3600 * ms, wasted: vmb, requests: 100,
+			sources: alike(4, 10*vmb, 0, &virtual{rate: 10 * vmb, latency: 1200 * ms})},
 		"dies":       {size: 120 * vmb, within: 6500 * ms, wasted: vmb, sources: alike(3, 5*vmb, 10*ms, &virtual{rate: 15 * vmb, from: 2 * time.Second, dies: true})},
 		"stalls":     {size: 120 * vmb, within: 6500 * ms, wasted: vmb, sources: alike(3, 5*vmb, 10*ms, &virtual{rate: 15 * vmb, from: 2 * time.Second, stalls: true})},
 		"crawls":     {size: 120 * vmb, within: 6500 * ms, wasted: vmb, sources: alike(3, 5*vmb, 10*ms, &virtual{rate: 15 * vmb, from: 2 * time.Second, crawls: 1})},
@@ -97,11 +108,13 @@ func TestVirtual(t *testing.T) {
 		"only slow ones are left": {size: 60 * vmb, within: 15000 * ms, wasted: 4 * vmb, sources: []*virtual{
 			{rate: 4 * vmb, crawls: 10_000, revives: 6 * time.Second},
 			{rate: 5 * vmb, from: 5 * time.Second, dies: true}}},
-		"slow to begin, all": {size: 20 * vmb, sources: alike(2, 10*vmb, 5*time.Second), within: 30 * time.Second, wasted: 10 * vmb},
-		"mute and good":      {size: 20 * vmb, sources: alike(1, 10*vmb, 10*ms, &virtual{rate: 1, mute: true}), within: 2500 * ms, wasted: vmb},
-		"mute, good, little": {size: 700_000, sources: []*virtual{{rate: 1, mute: true}, {rate: 10 * vmb}}, within: 500 * ms},
-		"little from many":   {size: 1_000_000, sources: alike(8, 10*vmb, 200*ms), within: 600 * ms, requests: 16, wasted: 2 * vmb},
-		"whole only":         {size: 100 * vmb, sources: []*virtual{{rate: 20 * vmb, whole: true}}, within: 5200 * ms, requests: 2},
+		"slow to begin, all":        {size: 20 * vmb, sources: alike(2, 10*vmb, 5*time.Second), within: 30 * time.Second, wasted: 10 * vmb},
+		"mute and good":             {size: 20 * vmb, sources: alike(1, 10*vmb, 10*ms, &virtual{rate: 1, mute: true}), within: 2500 * ms, wasted: vmb},
+		"many mute, one good":       {size: 900_000, sources: append(mute(60), &virtual{rate: 10 * vmb}), within: 16 * time.Second, wasted: vmb},
+		"many mute, one good, more": {size: 20 * vmb, sources: append(mute(60), &virtual{rate: 10 * vmb}), within: 18 * time.Second, wasted: 2 * vmb},
+		"mute, good, little":        {size: 700_000, sources: []*virtual{{rate: 1, mute: true}, {rate: 10 * vmb}}, within: 500 * ms},
+		"little from many":          {size: 1_000_000, sources: alike(8, 10*vmb, 200*ms), within: 600 * ms, requests: 16, wasted: 2 * vmb},
+		"whole only":                {size: 100 * vmb, sources: []*virtual{{rate: 20 * vmb, whole: true}}, within: 5200 * ms, requests: 2},
 		"whole only, slow, resumed": {size: 100 * vmb, resumed: spans{{0, 90 * vmb}}, wasted: 90 * vmb,
 			sources: []*virtual{{rate: 1 * vmb, whole: true}}, within: 101 * time.Second, requests: 2},
 		"whole only and ranges": {size: 100 * vmb, sources: []*virtual{{rate: 20 * vmb, whole: true}, {rate: 20 * vmb}}, within: 3 * time.Second, wasted: 50 * vmb, requests: 30},
@@ -114,6 +127,19 @@ func TestVirtual(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { test.run(t, dir) })
 		})
 	}
+}
+
+// What a slow source is to bring is cut when others are done, and it is told.
+func TestShorten(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		slow := &virtual{rate: 10 * vmb, from: time.Second, crawls: 3 * vmb}
+		test := &virtualTest{size: 50 * vmb, within: 2500 * time.Millisecond, wasted: vmb, sources: []*virtual{slow, {rate: 20 * vmb}}}
+		test.run(t, dir)
+		if slow.shorter == 0 {
+			t.Error("the slow source wasn't told that less is needed")
+		}
+	})
 }
 
 func (v *virtualTest) run(t *testing.T, dir string) {
@@ -281,6 +307,13 @@ func (b *virtualBody) Close() error {
 		b.s.open--
 	})
 	return nil
+}
+
+// Shorten implements transport.Shortener.
+func (b *virtualBody) Shorten(length int64) {
+	b.s.mu.Lock()
+	defer b.s.mu.Unlock()
+	b.s.shorter++
 }
 
 const virtualPiece = 64 << 10

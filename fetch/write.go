@@ -15,7 +15,10 @@ func (l *lane) deliver(c *claim, buf *[]byte, n int) (*[]byte, error) {
 	c.got += int64(n)
 	c.last = now
 	if c.began.IsZero() {
-		c.began, c.first = now, int64(n)
+		c.burst = now
+	}
+	if now.Sub(c.burst) < rateAfter { // what was ready says nothing of the rate
+		c.began, c.first = now, c.got
 	}
 	l.m.working, l.m.stalls, t.lastBytes = true, 0, now
 	l.meter.add(int64(n), now)
@@ -23,8 +26,13 @@ func (l *lane) deliver(c *claim, buf *[]byte, n int) (*[]byte, error) {
 		l.rate = r
 	}
 	parts := t.need.within(off, off+int64(n))
-	t.need.remove(off, off+int64(n))
-	t.unclaimed.remove(off, off+int64(n))
+	if w := t.withheld(l.m.src); len(w) > 0 {
+		parts = parts.minus(w)
+	}
+	for _, p := range parts {
+		t.need.remove(p.start, p.end)
+		t.unclaimed.remove(p.start, p.end)
+	}
 	t.writing++
 	c.writing = true
 	t.mu.Unlock()

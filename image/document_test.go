@@ -98,6 +98,10 @@ func TestParseRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var members []string
+	for i := range image.MaxMembers + 1 {
+		members = append(members, fmt.Sprintf(`"%d":0`, i))
+	}
 	replace := func(old, new string) string { return strings.Replace(manifest, old, new, 1) }
 	const ociManifest, ociIndex = ocispec.MediaTypeImageManifest, ocispec.MediaTypeImageIndex
 	tests := []struct {
@@ -110,7 +114,7 @@ func TestParseRefuses(t *testing.T) {
 		{"not UTF-8", "", with(manifest, "\"x\":\"\xff\""), "UTF-8"},
 		{"an array", "", "[]", "another shape"},
 		{"null", "", "null", "neither an image manifest nor an index"},
-		{"too large", "", strings.Repeat(" ", image.MaxDocument+1), "limit is 8388608"},
+		{"too large", "", strings.Repeat(" ", image.MaxDocument+1), "limit is 33554432"},
 		{"too deep", "", with(manifest, `"x":`+strings.Repeat("[", 64)+strings.Repeat("]", 64)), "deeper than 64"},
 		{"layers and manifests", ociManifest, with(manifest, `"manifests":[]`), "CVE-2021-41190"},
 		{"layers and manifests, as an index", ociIndex, with(index, `"layers":[]`), "CVE-2021-41190"},
@@ -151,6 +155,7 @@ func TestParseRefuses(t *testing.T) {
 		{"too many annotations", "", with(manifest, `"annotations":`+string(annotations)), "1001 annotations; the limit is 1000"},
 		{"large annotations", "", replace(`"size":5`, `"size":5,"annotations":{"a":`+string(bigAnnotation)+`}`), "bytes of annotations; the limit is 1048576"},
 		{"too many descriptors", "", `{"schemaVersion":2,"manifests":[` + strings.Repeat("{},", image.MaxDescriptors) + "{}]}", "a list of more than 100000"},
+		{"object of many members", "", with(manifest, `"x":{`+strings.Join(members, ",")+"}"), "an object of more than 4096 members"},
 		{"too many nulls", "", `{"schemaVersion":2,"manifests":[` + strings.Repeat("null,", image.MaxDescriptors) + "null]}", "a list of more than 100000"},
 	}
 	for _, tt := range tests {
@@ -211,7 +216,7 @@ func TestParseConfig(t *testing.T) {
 		"os in two cases": {strings.Replace(good, `"os"`, `"OS":"windows","os"`, 1), "in case only"},
 		"os twice":        {strings.Replace(good, `"os"`, `"os":"windows","os"`, 1), "twice"},
 		"too deep":        {`{"x":` + strings.Repeat("[", 70), "deeper than 64"},
-		"too large":       {strings.Repeat(" ", image.MaxDocument+1), "limit"},
+		"too large":       {strings.Repeat(" ", image.MaxConfig+1), "limit is 8388608"},
 	} {
 		if _, err := image.ParseConfig([]byte(tt.content)); err == nil || !strings.Contains(err.Error(), tt.says) {
 			t.Errorf("%s: %v; want one saying %q", name, err, tt.says)

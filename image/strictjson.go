@@ -22,18 +22,21 @@ type schema struct {
 	// nested are the keys below which objects are looked into; keys
 	// elsewhere are free.
 	nested map[string]bool
+	// max is the largest document, in bytes, and members how many an object in it
+	// may have.
+	max, members int
 }
 
-var documentSchema = newSchema([]string{"config", "layers", "manifests", "subject", "platform"},
+var documentSchema = newSchema(MaxDocument, MaxMembers, []string{"config", "layers", "manifests", "subject", "platform"},
 	"schemaVersion", "mediaType", "artifactType", "annotations", "fsLayers", "digest", "size", "urls", "data",
 	"architecture", "os", "os.version", "os.features", "variant")
 
-var configSchema = newSchema([]string{"config", "rootfs"},
+var configSchema = newSchema(MaxConfig, MaxConfig, []string{"config", "rootfs"},
 	"created", "author", "architecture", "os", "os.version", "os.features", "variant", "history", "type", "diff_ids",
 	"User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels", "StopSignal", "ArgsEscaped")
 
-func newSchema(nested []string, keys ...string) schema {
-	s := schema{keys: map[string]string{}, nested: map[string]bool{}}
+func newSchema(most, members int, nested []string, keys ...string) schema {
+	s := schema{keys: map[string]string{}, nested: map[string]bool{}, max: most, members: members}
 	for _, k := range nested {
 		s.nested[k] = true
 		s.keys[fold(k)] = k
@@ -55,8 +58,8 @@ func fold(key string) string {
 // keys.
 func unmarshal(content []byte, into any, sch schema) error {
 	switch {
-	case len(content) > MaxDocument:
-		return fmt.Errorf("%d bytes; the limit is %d", len(content), MaxDocument)
+	case len(content) > sch.max:
+		return fmt.Errorf("%d bytes; the limit is %d", len(content), sch.max)
 	case !utf8.Valid(content):
 		return errors.New("not JSON: it isn't UTF-8")
 	}
@@ -140,6 +143,9 @@ func (s *scanner) token(tok json.Token) error {
 	}
 	if known, ok := s.schema.keys[fold(key)]; ok && known != key && top.checked {
 		return fmt.Errorf("the key %q differs from %q in case only", key, known)
+	}
+	if len(top.keys) == s.schema.members {
+		return fmt.Errorf("an object of more than %d members; that is the limit", s.schema.members)
 	}
 	top.keys[key] = true
 	top.key, top.wantKey = key, false

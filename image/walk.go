@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"iter"
 
@@ -69,7 +70,7 @@ type FetchFunc func(ctx context.Context, desc ocispec.Descriptor) ([]byte, error
 type WalkOptions struct {
 	// Platform says what of an index is walked.
 	Platform PlatformFilter
-	// MaxDescriptors caps the whole walk; 0 means the constant of that name.
+	// MaxDescriptors caps the whole walk; 0 means [MaxBlobs].
 	MaxDescriptors int
 }
 
@@ -94,13 +95,15 @@ func Walk(ctx context.Context, root ocispec.Descriptor, fetch FetchFunc, opts Wa
 			return
 		}
 		w := newWalker(fetch, opts)
-		if err := w.push([]Node{{Descriptor: root, Role: roleOf(root, RoleOther)}}); err != nil {
+		if err := w.push(below{entries: []ocispec.Descriptor{root}, otherwise: RoleOther}); err != nil {
 			yield(Node{}, err)
 			return
 		}
-		for len(w.stack) > 0 {
-			n := w.stack[len(w.stack)-1]
-			w.stack = w.stack[:len(w.stack)-1]
+		for {
+			n, ok := w.next()
+			if !ok {
+				return
+			}
 			err := w.visit(ctx, &n)
 			if err != nil {
 				yield(Node{}, err)
@@ -114,30 +117,51 @@ func Walk(ctx context.Context, root ocispec.Descriptor, fetch FetchFunc, opts Wa
 }
 
 // walker is the state of a walk. It is a stack and not recursion, so that the
-// consumer's loop sees each node as soon as it is known.
+// consumer's loop sees each node as soon as it is known. A document of very many
+// descriptors is kept as it was parsed, and nothing but few bytes for each besides.
 type walker struct {
 	fetch  FetchFunc
 	max    int
-	stack  []Node
-	sizes  map[digest.Digest]int64
-	seen   map[seenKey]bool
+	stack  []below
+	met    map[[sha256.Size]byte]met
+	count  int // of those met, once as a document and once as a leaf
 	choice chooser
 }
 
-// seenKey tells a blob met as a document from the same blob met as a leaf: it
-// has to be walked even where it was a layer of something before.
-type seenKey struct {
-	digest   digest.Digest
-	document bool
+// below is what a document is made of, and what of it is still to be visited.
+type below struct {
+	entries   []ocispec.Descriptor
+	parent    digest.Digest
+	depth     int
+	config    bool // the first entry is one
+	otherwise Role // of what is neither a manifest nor an index; of all of them in a manifest
+	fresh     []int32
+}
+
+// role returns that of an entry.
+func (b *below) role(i int) Role {
+	switch {
+	case b.config && i == 0:
+		return RoleConfig
+	case b.otherwise == RoleLayer:
+		return RoleLayer
+	}
+	return roleOf(b.entries[i], b.otherwise)
+}
+
+// met is a blob that was met before. One met as a document is told from the same
+// met as a leaf: it has to be walked even where it was a layer of something.
+type met struct {
+	size           int64
+	document, leaf bool
 }
 
 func newWalker(fetch FetchFunc, opts WalkOptions) *walker {
 	w := &walker{
-		fetch: fetch, max: opts.MaxDescriptors,
-		sizes: map[digest.Digest]int64{}, seen: map[seenKey]bool{},
+		fetch: fetch, max: opts.MaxDescriptors, met: map[[sha256.Size]byte]met{},
 	}
 	if w.max <= 0 {
-		w.max = MaxDescriptors
+		w.max = MaxBlobs
 	}
 	w.choice = chooser{
 		filter: opts.Platform, document: w.document, config: w.config,
@@ -146,29 +170,46 @@ func newWalker(fetch FetchFunc, opts WalkOptions) *walker {
 	return w
 }
 
-// push puts nodes on the stack, the first on top, but for those met before.
-func (w *walker) push(nodes []Node) error {
-	fresh := nodes[:0]
-	for _, n := range nodes {
-		d := n.Descriptor
-		if size, ok := w.sizes[d.Digest]; ok && size != d.Size {
-			return fmt.Errorf("%s is described as %d bytes in one place and %d in another", d.Digest, size, d.Size)
+// push puts what is below a document on the stack, but for what was met before.
+func (w *walker) push(b below) error {
+	for i, d := range b.entries {
+		key := sha256.Sum256([]byte(d.Digest))
+		m, ok := w.met[key]
+		if ok && m.size != d.Size {
+			return fmt.Errorf("%s is described as %d bytes in one place and %d in another", d.Digest, m.size, d.Size)
 		}
-		w.sizes[d.Digest] = d.Size
-		key := seenKey{d.Digest, n.Role == RoleIndex || n.Role == RoleManifest}
-		if w.seen[key] {
+		seen := &m.leaf
+		if r := b.role(i); r == RoleIndex || r == RoleManifest {
+			seen = &m.document
+		}
+		if *seen {
 			continue
 		}
-		w.seen[key] = true
-		fresh = append(fresh, n)
+		if w.count++; w.count > w.max {
+			return fmt.Errorf("image of more than %d descriptors; that is the limit", w.max)
+		}
+		*seen, m.size = true, d.Size
+		w.met[key] = m
+		b.fresh = append(b.fresh, int32(i))
 	}
-	if len(w.seen) > w.max {
-		return fmt.Errorf("image of more than %d descriptors; that is the limit", w.max)
-	}
-	for i := len(fresh) - 1; i >= 0; i-- {
-		w.stack = append(w.stack, fresh[i])
-	}
+	w.stack = append(w.stack, b)
 	return nil
+}
+
+// next takes the next node off the stack.
+func (w *walker) next() (Node, bool) {
+	for len(w.stack) > 0 {
+		b := &w.stack[len(w.stack)-1]
+		if len(b.fresh) == 0 {
+			*b = below{}
+			w.stack = w.stack[:len(w.stack)-1]
+			continue
+		}
+		i := int(b.fresh[0])
+		b.fresh = b.fresh[1:]
+		return Node{Descriptor: b.entries[i], Role: b.role(i), Parent: b.parent, Depth: b.depth}, true
+	}
+	return Node{}, false
 }
 
 // visit fills in n and pushes what is below it.
@@ -213,34 +254,22 @@ func (w *walker) visitUntyped(ctx context.Context, n *Node) error {
 	return w.visit(ctx, n)
 }
 
-// children returns the wanted nodes below n.
-func (w *walker) children(ctx context.Context, n *Node) ([]Node, error) {
-	below := func(d ocispec.Descriptor, r Role) Node {
-		return Node{Descriptor: d, Role: r, Parent: n.Descriptor.Digest, Depth: n.Depth + 1}
-	}
+// children returns what is wanted of what is below n.
+func (w *walker) children(ctx context.Context, n *Node) (below, error) {
+	b := below{parent: n.Descriptor.Digest, depth: n.Depth + 1, otherwise: RoleOther}
 	if n.Role == RoleManifest {
-		if err := w.choice.checkManifest(ctx, n.Descriptor, n.Document); err != nil {
-			return nil, err
-		}
-		nodes := []Node{below(*n.Document.Config, RoleConfig)}
-		for _, d := range n.Document.Layers {
-			nodes = append(nodes, below(d, RoleLayer))
-		}
-		return nodes, nil
+		b.config, b.otherwise, b.entries = true, RoleLayer, n.Document.Children()
+		return b, w.choice.checkManifest(ctx, n.Descriptor, n.Document)
 	}
-	entries := n.Document.Manifests
+	b.entries = n.Document.Manifests
 	if !w.choice.filter.All() {
 		chosen, err := w.choice.choose(ctx, n.Document, n.Depth)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", n.Descriptor.Digest, err)
+			return below{}, fmt.Errorf("%s: %w", n.Descriptor.Digest, err)
 		}
-		entries = []ocispec.Descriptor{chosen}
+		b.entries = []ocispec.Descriptor{chosen}
 	}
-	nodes := make([]Node, 0, len(entries))
-	for _, d := range entries {
-		nodes = append(nodes, below(d, roleOf(d, RoleOther)))
-	}
-	return nodes, nil
+	return b, nil
 }
 
 // document fetches and parses a manifest or index.

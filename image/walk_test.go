@@ -1,10 +1,12 @@
 package image_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -218,7 +220,7 @@ func TestWalk(t *testing.T) {
 			d := c.image("m", "linux/amd64")
 			d.Size = image.MaxDocument + 1
 			return d
-		}, nil, "the limit is 8388608"},
+		}, nil, "the limit is 33554432"},
 		{"root whose digest is a path", "all", func(c *content) ocispec.Descriptor {
 			return ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: "sha256:../x"}
 		}, nil, "not a hex digit"},
@@ -353,5 +355,42 @@ func TestWalkStops(t *testing.T) {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("cancelled: %v", err)
 		}
+	}
+}
+
+// TestWalkTheLargestIndex: as many entries as a document may have, and the
+// manifest of every one, are within the limits of a walk.
+func TestWalkTheLargestIndex(t *testing.T) {
+	var index bytes.Buffer
+	index.WriteString(`{"schemaVersion":2,"manifests":[`)
+	manifests := map[digest.Digest][]byte{}
+	for i := range image.MaxDescriptors {
+		if i > 0 {
+			index.WriteByte(',')
+		}
+		if i >= 10 { // the others are blobs
+			fmt.Fprintf(&index, `{"mediaType":"application/octet-stream","digest":"%s","size":%d}`, digest.FromString(fmt.Sprint(i)), i)
+			continue
+		}
+		m := fmt.Appendf(nil, `{"schemaVersion":2,"config":{"mediaType":"application/vnd.oci.empty.v1+json","digest":"%s","size":2},"layers":[]}`, digest.FromString(fmt.Sprint("config", i)))
+		d := digest.FromBytes(m)
+		manifests[d] = m
+		fmt.Fprintf(&index, `{"mediaType":%q,"digest":"%s","size":%d,"platform":{"os":"linux","architecture":"amd64"},"annotations":{"org.opencontainers.image.ref.name":"v%d"}}`,
+			ocispec.MediaTypeImageManifest, d, len(m), i)
+	}
+	index.WriteString("]}")
+	root := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: digest.FromBytes(index.Bytes()), Size: int64(index.Len())}
+	manifests[root.Digest] = index.Bytes()
+	roles := map[image.Role]int{}
+	fetch := func(_ context.Context, desc ocispec.Descriptor) ([]byte, error) { return manifests[desc.Digest], nil }
+	for n, err := range image.Walk(t.Context(), root, fetch, image.WalkOptions{Platform: filter(t, "all")}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		roles[n.Role]++
+	}
+	want := map[image.Role]int{image.RoleIndex: 1, image.RoleManifest: 10, image.RoleConfig: 10, image.RoleOther: image.MaxDescriptors - 10}
+	if !maps.Equal(roles, want) {
+		t.Errorf("got %v, want %v", roles, want)
 	}
 }

@@ -4,4 +4,9 @@
 //
 //	from, err := locate.From("https://mirror.example/{algorithm}/{encoded}")
 //	for route, err := range from.Locate(ctx, desc) { … }
+//
+// The locators here ask nobody: what a source's URI means ([From], [FromName]), what
+// the descriptor itself says ([URLs]), and where a digest leads by itself
+// ([NamedInformation], [IPFS]). Those that read documents are below discovery/.
+// [All] asks several at once.
 package locate

@@ -2,21 +2,21 @@ package locate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"net/url"
 	"path/filepath"
-	"slices"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/waybill-project/waybill/blobdigest"
 	"github.com/waybill-project/waybill/name"
 	"github.com/waybill-project/waybill/transport"
-	"github.com/yosida95/uritemplate/v3"
+	"github.com/waybill-project/waybill/uritmpl"
 )
-
-// casVariables are what a template may use (oci-cas-template-v1).
-var casVariables = []string{"digest", "algorithm", "encoded"}
 
 // From returns the locator that a source's URI stands for; [Kinds] lists what
 // there is. A URI of another scheme is taken as it is, for whatever transport
@@ -111,7 +111,11 @@ func FromName(n name.Name, origin string) (Locator, error) {
 		uri := n.Kind.String() + ":" + abs.Path
 		return fixed(transport.Route{URI: uri, Source: uri, Origin: origin}), nil
 	case name.Place:
-		return fixed(transport.Route{URI: n.Path, Source: n.Path, Origin: origin}), nil
+		abs, err := n.Absolute()
+		if err != nil {
+			return nil, err
+		}
+		return fixed(transport.Route{URI: abs.Path, Source: abs.Path, Origin: origin}), nil
 	}
 	return nil, fmt.Errorf("source %q: a digest is not a place; give a registry, a layout, an archive or a URI", n)
 }
@@ -145,47 +149,39 @@ func fromHTTP(uri, origin string) (Locator, error) {
 	if !strings.Contains(text, "{") {
 		return nil, fmt.Errorf("source %q: want a template such as https://HOST/{algorithm}/{encoded}, or a base that ends in \"/\"", shown)
 	}
-	if len(text) > maxTemplate {
-		return nil, fmt.Errorf("source of %d bytes: a template may have %d", len(text), maxTemplate)
-	}
 	if authority, _, _ := strings.Cut(text[strings.Index(text, "://")+len("://"):], "/"); authority == "" || strings.Contains(authority, "{") {
-		return nil, fmt.Errorf("source %q: names no host", shown)
+		return nil, fmt.Errorf("source %q: names no host", clip(shown))
 	}
-	tmpl, err := uritemplate.New(text)
+	tmpl, err := uritmpl.Parse(text)
+	if err == nil {
+		err = tmpl.Only(uritmpl.BlobVariables...)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("source %q: not a URI template (RFC 6570): %v", shown, err)
-	}
-	for _, v := range tmpl.Varnames() {
-		if !slices.Contains(casVariables, v) {
-			return nil, fmt.Errorf("source %q: unknown variable %q; there are %s", shown, v, strings.Join(casVariables, ", "))
-		}
-	}
-	if !slices.Contains(tmpl.Varnames(), "digest") && !slices.Contains(tmpl.Varnames(), "encoded") {
-		return nil, fmt.Errorf("source %q: the template must use {digest} or {encoded}, or all blobs would be one", shown)
+		return nil, fmt.Errorf("source %q: %w", clip(shown), err)
 	}
 	t := template{text: uri, tmpl: tmpl, origin: origin}
-	if _, err := t.expand(exampleDigest); err != nil {
-		return nil, fmt.Errorf("source %q: %v", shown, err)
+	if err := uritmpl.TryBlobs(func(d digest.Digest) (*url.URL, error) {
+		uri, err := t.expand(d)
+		if err != nil {
+			return nil, err
+		}
+		return url.Parse(uri)
+	}); err != nil {
+		return nil, fmt.Errorf("source %q: %w", clip(shown), err)
 	}
 	return t, nil
 }
 
-// maxTemplate caps the length of a template in bytes.
-const maxTemplate = 4096
-
-// exampleDigest is a digest of the usual form, to try a template with.
-const exampleDigest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-
 // template is a CAS template: each blob has a place of its own.
 type template struct {
 	text   string
-	tmpl   *uritemplate.Template
+	tmpl   *uritmpl.Template
 	origin string
 }
 
 func (t template) Locate(_ context.Context, desc ocispec.Descriptor) iter.Seq2[transport.Route, error] {
 	return func(yield func(transport.Route, error) bool) {
-		uri, err := t.expand(string(desc.Digest))
+		uri, err := t.expand(desc.Digest)
 		if err != nil {
 			yield(transport.Route{}, fmt.Errorf("source %q: %w", transport.Redact(t.text), err))
 			return
@@ -194,23 +190,22 @@ func (t template) Locate(_ context.Context, desc ocispec.Descriptor) iter.Seq2[t
 	}
 }
 
-// expand returns the URI of the blob with the given digest.
-func (t template) expand(digest string) (string, error) {
-	algorithm, encoded, _ := strings.Cut(digest, ":")
-	uri, err := t.tmpl.Expand(uritemplate.Values{
-		"digest":    uritemplate.String(digest),
-		"algorithm": uritemplate.String(algorithm),
-		"encoded":   uritemplate.String(encoded),
-	})
+// expand returns the URI of the blob with a digest, as the template has it.
+func (t template) expand(d digest.Digest) (string, error) {
+	// Before it is a part of a URI (CVE-2024-3727).
+	if err := blobdigest.Validate(d); err != nil {
+		return "", err
+	}
+	uri, err := t.tmpl.Expand(uritmpl.BlobValues(d))
 	if err != nil {
 		return "", err
 	}
 	u, err := url.Parse(uri)
-	if err != nil {
-		return "", err
-	}
-	if u.Host == "" {
-		return "", fmt.Errorf("no host")
+	switch {
+	case err != nil:
+		return "", errors.New("expands to what is no URI (RFC 3986)") // the parser's error quotes it
+	case u.Hostname() == "":
+		return "", errors.New("expands to a URI without a host")
 	}
 	return uri, nil
 }

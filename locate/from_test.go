@@ -3,6 +3,7 @@ package locate_test
 import (
 	"context"
 	"iter"
+	"slices"
 	"strings"
 	"testing"
 
@@ -65,7 +66,7 @@ func TestFromErrors(t *testing.T) {
 	for in, want := range map[string]string{
 		"":                         "empty",
 		"https://h/x":              "template",
-		"https://h/{algorithm}":    "all blobs would be one",
+		"https://h/{algorithm}":    "one URI for different blobs",
 		"https://h/{nope}":         `unknown variable "nope"`,
 		"https://h/{":              "RFC 6570",
 		"https:///{encoded}":       "no host",
@@ -81,7 +82,8 @@ func TestFromErrors(t *testing.T) {
 		"ipfs+https://%zz":         "not a URI",
 		"sha256:" + hex:            "not a place",
 		"https://u:secret@h/{x}":   "xxxxx",
-		"https://h/" + many("a/{"): "may have",
+		"https://h/" + many("a/{"): "the limit is 4096",
+		"https://h/{encoded:2}":    "one URI for different blobs",
 	} {
 		t.Run(in[:min(len(in), 30)], func(t *testing.T) {
 			_, err := locate.From(in, "me")
@@ -142,5 +144,35 @@ func TestAll(t *testing.T) {
 	}
 	for range locate.All().Locate(context.Background(), empty) {
 		t.Error("nobody knows a place, and one was yielded")
+	}
+}
+
+// A stranger that names the user's own place first takes nothing away from it.
+func TestAllKeepsTheUsersOwn(t *testing.T) {
+	const near = 1 + transport.RemotePublic // a network less wide
+	for name, tt := range map[string]struct{ say, want []transport.Remote }{
+		"the user's first":          {[]transport.Remote{0, transport.RemotePublic, near}, []transport.Remote{0}},
+		"a stranger's first":        {[]transport.Remote{transport.RemotePublic, 0, transport.RemotePublic, 0}, []transport.Remote{transport.RemotePublic, 0}},
+		"as near as the user's":     {[]transport.Remote{transport.RemoteIn(0), 0}, []transport.Remote{transport.RemoteIn(0), 0}},
+		"one that may lead further": {[]transport.Remote{transport.RemotePublic, near, transport.RemotePublic}, []transport.Remote{transport.RemotePublic, near}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			says := locate.Func(func(context.Context, ocispec.Descriptor) iter.Seq2[transport.Route, error] {
+				return func(yield func(transport.Route, error) bool) {
+					for _, r := range tt.say {
+						if !yield(transport.Route{URI: "https://mirror.example/x", Remote: r}, nil) {
+							return
+						}
+					}
+				}
+			})
+			var got []transport.Remote
+			for r := range locate.All(says, locate.All()).Locate(t.Context(), empty) {
+				got = append(got, r.Remote)
+			}
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("got %v, want %v", got, tt.want)
+			}
+		})
 	}
 }

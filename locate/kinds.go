@@ -46,6 +46,10 @@ var kinds = []Kind{
 		What: "a plain web server: a base that ends in `/`, or a URI template (RFC 6570)", Page: "sources.md#web-server", parse: fromHTTP,
 	},
 	{
+		Schemes: []string{"ni"}, Forms: []string{"ni://HOST", "ni://HOST/sha-256;VALUE"},
+		What: "a web server that has blobs at `/.well-known/ni/` (RFC 6920)", Page: "sources.md#web-server", parse: fromNI,
+	},
+	{
 		Schemes: []string{"sftp", "ssh"}, Forms: []string{"sftp://[USER@]HOST[:PORT]/DIR"},
 		What: "an SSH host: an OCI layout or a directory of blobs", Name: true, Page: "transport-ssh.md", parse: fromPlace,
 	},
@@ -75,11 +79,11 @@ var kinds = []Kind{
 	},
 	{
 		Schemes: []string{"magnet"}, Forms: []string{"magnet:?xt=…[#FILE]"},
-		What: "BitTorrent", Page: "transport-bittorrent.md", parse: fromMagnet,
+		What: "BitTorrent: a layout, or one file", Name: true, Page: "transport-bittorrent.md", parse: fromMagnet,
 	},
 	{
 		Schemes: []string{"torrent"}, Forms: []string{"torrent:FILE[#FILE]"},
-		What: "BitTorrent, by a `.torrent` file", Page: "transport-bittorrent.md", parse: fromTorrent,
+		What: "BitTorrent, by a `.torrent` file", Name: true, Page: "transport-bittorrent.md", parse: fromTorrent,
 	},
 	{
 		Schemes: []string{"file"}, Forms: []string{"file:///DIR"},

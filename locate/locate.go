@@ -28,7 +28,7 @@ func (f Func) Locate(ctx context.Context, desc ocispec.Descriptor) iter.Seq2[tra
 
 // All is a Locator that asks all of the given ones at once and yields what
 // they say as they say it, so that a slow one holds up none of the others.
-// Each URI is yielded once.
+// Each URI is yielded once, see [Seen].
 func All(locators ...Locator) Locator {
 	if len(locators) == 1 {
 		return locators[0]
@@ -65,15 +65,30 @@ func (a all) Locate(ctx context.Context, desc ocispec.Descriptor) iter.Seq2[tran
 			for range answers { // until all have ended
 			}
 		}()
-		seen := map[string]bool{}
+		seen := Seen{}
 		for ans := range answers {
-			if ans.err == nil && seen[ans.route.URI] {
+			if ans.err == nil && seen.Add(ans.route) {
 				continue
 			}
-			seen[ans.route.URI] = ans.err == nil
 			if !yield(ans.route, ans.err) {
 				return
 			}
 		}
 	}
+}
+
+// Seen holds the URIs of one blob's routes that were yielded, with who named them.
+type Seen map[string]transport.Remote
+
+// Add adds a route, and reports whether it says nothing new. A place that only a
+// document named says less than the same one named by the user, which may be in
+// any network and be sent credentials: a stranger who is faster takes no source
+// away (spec/security.md §2).
+func (s Seen) Add(r transport.Route) (again bool) {
+	by, seen := s[r.URI]
+	if seen && (r.Remote != 0 || by == 0) && r.Remote.Floor() >= by.Floor() {
+		return true
+	}
+	s[r.URI] = r.Remote
+	return false
 }

@@ -48,21 +48,29 @@ type hostTable struct {
 	dialTimeout   time.Duration
 }
 
-// loadContainerd reads every hosts.toml there is.
-func loadContainerd(opts Options) ([]hostRoot, error) {
+// loadContainerd reads config.toml, and every hosts.toml there is.
+func loadContainerd(opts Options) (containerdConfig, []hostRoot, error) {
+	var config containerdConfig
 	dirs := opts.ContainerdDirs
 	if dirs == nil {
-		dirs = []string{filepath.Join(opts.Etc, "containerd", "certs.d")}
+		var err error
+		config, err = loadContainerdConfig(opts)
+		if err := passOver(opts, err); err != nil {
+			return config, nil, err
+		}
+		if dirs = config.dirs; dirs == nil {
+			dirs = []string{filepath.Join(opts.Etc, "containerd", "certs.d")}
+		}
 	}
 	var roots []hostRoot
 	for _, dir := range dirs {
 		root, err := loadHostRoot(dir, opts)
 		if err := passOver(opts, err); err != nil {
-			return nil, err
+			return config, nil, err
 		}
 		roots = append(roots, root)
 	}
-	return roots, nil
+	return config, roots, nil
 }
 
 func loadHostRoot(dir string, opts Options) (hostRoot, error) {

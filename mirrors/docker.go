@@ -61,16 +61,14 @@ func loadDocker(opts Options) (daemonConf, error) {
 		}
 	}
 	text, ok, err := readFile(path)
-	if err := passOver(opts, err); err != nil {
-		return daemonConf{}, err
-	}
 	if !ok && err == nil && opts.DockerDaemon != "" {
 		return daemonConf{}, &Error{path, "no such file"}
 	}
-	if strings.TrimSpace(text) == "" { // as docker
-		return daemonConf{}, nil
+	var conf daemonConf
+	if err == nil && strings.TrimSpace(text) != "" { // empty is fine with docker
+		conf, err = parseDaemon(path, strings.TrimPrefix(text, "\ufeff"))
 	}
-	return parseDaemon(path, strings.TrimPrefix(text, "\ufeff"))
+	return conf, passOver(opts, err)
 }
 
 // exists reports whether there is a file or directory. What can't be told is

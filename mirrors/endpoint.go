@@ -64,6 +64,15 @@ type Endpoint struct {
 // AnswersTags reports whether e may be asked what a tag means.
 func (e Endpoint) AnswersTags() bool { return e.Resolve && !e.DigestOnly }
 
+// Answers reports whether e may be asked what a name means, one with a digest or
+// else one with a tag. For a digest that is the manifest, content like any other.
+func (e Endpoint) Answers(namedByDigest bool) bool {
+	if namedByDigest {
+		return e.ServesContent(true)
+	}
+	return e.AnswersTags()
+}
+
 // ServesContent reports whether blobs and manifests may be asked of e by their
 // digests, for an image that was named by its digest or else by a tag. A mirror
 // for digests alone may serve an image that was named by a tag, once somebody

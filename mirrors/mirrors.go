@@ -23,8 +23,9 @@ const (
 // Options says where files are. The zero value is where the tools have them.
 type Options struct {
 	// ContainerdDirs are directories with a directory for each registry, in
-	// order: what containerd calls config_path. Nil means
-	// /etc/containerd/certs.d; empty means none.
+	// order: what containerd calls config_path. Nil means what
+	// /etc/containerd/config.toml says, or else /etc/containerd/certs.d; empty
+	// means none.
 	ContainerdDirs []string
 	// RegistriesConf is read instead of the usual registries.conf, and has to
 	// exist. Empty means $CONTAINERS_REGISTRIES_CONF, which has to exist as
@@ -43,6 +44,11 @@ type Options struct {
 	Etc string
 	// Note is told of what is passed over. Nil drops it.
 	Note func(Note)
+	// Broken is told of each file that is malformed, and the rest counts: what one
+	// of containerd's or docker's says adds places and takes none away. Without a
+	// registries.conf that is malformed nobody knows what is blocked, so that
+	// [Config.For] is an error then. Nil has [Load] stop at the first one.
+	Broken func(*Error)
 }
 
 // Note is something that is passed over, in one line.
@@ -69,11 +75,14 @@ func (e *Error) Error() string { return oneLine(e.From + ": " + e.Problem) }
 type Config struct {
 	registries registriesConf
 	containerd []hostRoot
+	cri        containerdConfig
 	docker     daemonConf
+	// blind is what is wrong with registries.conf, if it is to be lived with.
+	blind *Error
 }
 
 // Load reads the files there are. One that doesn't exist says nothing, unless
-// it was named; one that is malformed is an [*Error]. A file of containerd's or
+// it was named; one that is malformed is an [*Error], but for [Options].Broken. A file of containerd's or
 // docker's that may not be read says nothing either, since those run as root,
 // and is noted.
 func Load(opts Options) (*Config, error) {
@@ -93,9 +102,12 @@ func Load(opts Options) (*Config, error) {
 	c := &Config{}
 	var err error
 	if c.registries, err = loadRegistries(opts); err != nil {
-		return nil, err
+		if opts.Broken == nil || !errors.As(err, &c.blind) {
+			return nil, err
+		}
+		opts.Broken(c.blind)
 	}
-	if c.containerd, err = loadContainerd(opts); err != nil {
+	if c.cri, c.containerd, err = loadContainerd(opts); err != nil {
 		return nil, err
 	}
 	if c.docker, err = loadDocker(opts); err != nil {
@@ -142,15 +154,19 @@ func unreadable(path string, err error) error {
 	return problem
 }
 
-// passOver notes an error that says that something may not be read, and returns
-// any other.
+// passOver tells of an error about a file that can be done without: one that may
+// not be read, or if opts say so, that is malformed. It returns any other.
 func passOver(opts Options, err error) error {
 	var denied deniedError
-	if !errors.As(err, &denied) {
-		return err
+	if errors.As(err, &denied) {
+		opts.Note(Note{denied.problem.From, "passed over: " + denied.problem.Problem})
+		return nil
 	}
-	opts.Note(Note{denied.problem.From, "passed over: " + denied.problem.Problem})
-	return nil
+	if broken := (*Error)(nil); opts.Broken != nil && errors.As(err, &broken) {
+		opts.Broken(broken)
+		return nil
+	}
+	return err
 }
 
 // readDir returns the names in a directory, sorted; none where there is no such

@@ -27,9 +27,9 @@ type Registries interface {
 type Names struct {
 	Config *Config
 	Client Registries
-	// Attempt is how long each mirror is given; 0 means five seconds. The last
-	// place in the order may take as long as ctx allows.
-	Attempt time.Duration
+	// Attempt is how long each mirror is given; the zero value means five
+	// seconds. The last place in the order may take as long as ctx allows.
+	Attempt resolve.Patience
 	// Note is told of each mirror that had no answer, and why. May be nil.
 	Note func(where, text string)
 }
@@ -48,13 +48,12 @@ func (r Names) Resolve(ctx context.Context, n name.Name, known ocispec.Descripto
 	}
 	var asked []Endpoint
 	for _, e := range endpoints {
-		if n.Digest != "" || e.AnswersTags() {
+		if e.Answers(n.Digest != "") {
 			asked = append(asked, e)
 		}
 	}
 	if len(asked) == 0 {
-		return resolve.Resolution{}, transport.Errorf(transport.ErrRefused, "docker://"+n.Host+"/"+n.Repository,
-			"the configuration of mirrors leaves nobody to ask what a tag means; name the image by its digest")
+		return resolve.Resolution{}, &transport.Error{Kind: transport.ErrRefused, URI: "docker://" + n.Host + "/" + n.Repository, Err: errNobodyFor(n.Digest != "")}
 	}
 	for _, e := range asked[:len(asked)-1] {
 		got, err := r.mirror(ctx, e, n, known)
@@ -74,10 +73,10 @@ func (r Names) Resolve(ctx context.Context, n name.Name, known ocispec.Descripto
 // mirror asks one that there is another after.
 func (r Names) mirror(ctx context.Context, e Endpoint, n name.Name, known ocispec.Descriptor) (resolve.Resolution, error) {
 	attempt := r.Attempt
-	if attempt <= 0 {
-		attempt = defaultAttempt
+	if attempt == (resolve.Patience{}) {
+		attempt.Whole = defaultAttempt
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, attempt, fmt.Errorf("no answer in %v", attempt))
+	ctx, cancel := attempt.Limit(ctx, e.URI())
 	defer cancel()
 	got, err := r.ask(ctx, e, n, known)
 	if err != nil && ctx.Err() != nil {
@@ -142,6 +141,24 @@ func (c *Config) Locator(n name.Name) (locate.Locator, error) {
 // errNobody: the files leave nobody to ask.
 var errNobody = errors.New("the configuration of mirrors leaves no registry to pull it from")
 
+// errNobodyFor is the error where those there are may not be asked about a digest,
+// or else a tag.
+func errNobodyFor(digest bool) error {
+	if digest {
+		return errNobody
+	}
+	return errors.New("the configuration of mirrors leaves nobody to ask what a tag means; name the image by its digest")
+}
+
+// BlockedError is why a repository is refused: a file blocks it.
+type BlockedError struct {
+	// From is the FILE:LINE that says so.
+	From string
+}
+
+// Error returns which line of which file it is.
+func (e *BlockedError) Error() string { return e.From + " blocks it" }
+
 // endpoints returns the places for n.
 func (c *Config) endpoints(n name.Name) ([]Endpoint, error) {
 	plan, err := c.For(n.Host, n.Repository)
@@ -150,7 +167,7 @@ func (c *Config) endpoints(n name.Name) ([]Endpoint, error) {
 	case err != nil:
 		return nil, err
 	case plan.Blocked:
-		return nil, transport.Errorf(transport.ErrRefused, uri, "%s blocks it", plan.From)
+		return nil, &transport.Error{Kind: transport.ErrRefused, URI: uri, Err: &BlockedError{plan.From}}
 	case len(plan.Endpoints) == 0:
 		return nil, &transport.Error{Kind: transport.ErrRefused, URI: uri, Err: errNobody}
 	}

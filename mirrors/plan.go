@@ -23,8 +23,11 @@ type Plan struct {
 // For returns the plan for a repository at a registry, HOST[:PORT]. Docker Hub
 // is docker.io, index.docker.io or registry-1.docker.io. Without a file that
 // speaks of it, the plan is the registry itself. It is an [*Error] where
-// registries.conf makes something of the name that is no name.
+// registries.conf makes something of the name that is no name, or can't be read.
 func (c *Config) For(host, repository string) (Plan, error) {
+	if c.blind != nil {
+		return Plan{}, c.blind
+	}
 	host = canonicalHost(host)
 	if host == hub && !strings.Contains(repository, "/") {
 		repository = "library/" + repository

@@ -15,6 +15,7 @@ type registriesConf struct {
 	search     []SearchRegistry
 	aliases    map[string]Alias
 	mode       ShortNameMode
+	modeFrom   string // FILE:LINE
 }
 
 // registryTable is a [[registry]] (containers-registries.conf(5), "Namespaced
@@ -153,7 +154,7 @@ func (r *registriesConf) add(later registriesConf) {
 		r.aliases[name] = alias
 	}
 	if later.mode != "" {
-		r.mode = later.mode
+		r.mode, r.modeFrom = later.mode, later.modeFrom
 	}
 }
 

@@ -25,6 +25,37 @@ func (c *Config) Alias(name string) (a Alias, ok bool) {
 	return a, ok && a.Name != ""
 }
 
+// ShortName returns what a name without a registry, tag and digest may stand for,
+// in the order to ask: its alias, or else itself at each of the search registries.
+// There is nothing where no file says anything of it; Docker Hub is meant then.
+// With the mode enforcing it is an [*Error] that there are several: podman would
+// have the user choose.
+func (c *Config) ShortName(name string) ([]Alias, error) {
+	if c.blind != nil {
+		return nil, c.blind
+	}
+	mode := c.ShortNameMode()
+	if a, ok := c.Alias(name); ok && mode != Disabled {
+		return []Alias{a}, nil
+	}
+	var all []Alias
+	for s := range c.Search() {
+		named, err := reference.ParseNormalizedNamed(s.Host + "/" + name)
+		if err != nil {
+			return nil, &Error{s.From, clip(s.Host+"/"+name) + " is not HOST/REPOSITORY"}
+		}
+		all = append(all, Alias{named.Name(), s.From})
+	}
+	if mode == Enforcing && len(all) > 1 {
+		var names []string
+		for _, a := range all {
+			names = append(names, a.Name)
+		}
+		return nil, &Error{all[0].From, clip(name) + " could be any of " + strings.Join(names, ", ") + "; write the one that is meant, or give it an alias"}
+	}
+	return all, nil
+}
+
 // ShortNameMode returns the mode that the files choose.
 func (c *Config) ShortNameMode() ShortNameMode { return c.registries.mode }
 
@@ -49,7 +80,7 @@ func parseShortNames(root table, conf *registriesConf) error {
 	if err != nil {
 		return err
 	}
-	conf.mode = ShortNameMode(mode)
+	conf.mode, conf.modeFrom = ShortNameMode(mode), root.from("short-name-mode")
 	if !slices.Contains([]ShortNameMode{"", Enforcing, Permissive, Disabled}, conf.mode) {
 		return root.fail("short-name-mode", "is %q, want enforcing, permissive or disabled", clip(mode))
 	}

@@ -26,7 +26,7 @@ type Value struct {
 // in which it counts.
 func (c *Config) Values() iter.Seq[Value] {
 	return func(yield func(Value) bool) {
-		for _, list := range []iter.Seq[Value]{c.registries.values, c.containerdValues, c.docker.values} {
+		for _, list := range []iter.Seq[Value]{c.registries.values, c.cri.values, c.containerdValues, c.docker.values} {
 			for v := range list {
 				v.Value = oneLine(v.Value)
 				if !yield(v) {
@@ -73,6 +73,9 @@ func (r *registriesConf) values(yield func(Value) bool) {
 		if !say("unqualified-search-registries", strings.Join(hosts, ", "), r.search[0].From) {
 			return
 		}
+	}
+	if r.mode != "" && !say("short-name-mode", string(r.mode), r.modeFrom) {
+		return
 	}
 	for _, short := range slices.Sorted(maps.Keys(r.aliases)) {
 		if a := r.aliases[short]; a.Name != "" && !say(about("alias", short), a.Name, a.From) {

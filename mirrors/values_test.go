@@ -8,6 +8,7 @@ import (
 
 func TestValues(t *testing.T) {
 	m := newMachine(t, map[string]string{
+		"etc/containers/registries.conf.d/mode.conf": "\nshort-name-mode = \"enforcing\"\n",
 		registriesConf:                         documentedRegistries + "[[registry]]\nlocation = \"bad.example\"\nblocked = true\n[[registry]]\nprefix = \"*.old.example\"\ninsecure = true\n[aliases]\nx = \"a.example/x\"\ngone = \"\"\n",
 		certsD + "_default/hosts.toml":         "server = \"https://default.example\"\n",
 		certsD + "ns.example_5000_/hosts.toml": "[host.\"https://a.example\"]\ncapabilities = [\"pull\"]\nskip_verify = true\ndial_timeout = \"1s\"\n[host.\"https://a.example\".header]\nAuthorization = \"Basic hunter2\"\n",
@@ -30,6 +31,7 @@ func TestValues(t *testing.T) {
 		`containers | location."example.com/foo" | internal-registry-for-example.com/bar | ` + registriesConf + ":3",
 		`containers | mirror."registry.com" | mirror.registry.com | ` + registriesConf + ":19",
 		`containers | unqualified-search-registries | example.com | ` + registriesConf + ":1",
+		"containers | short-name-mode | enforcing | etc/containers/registries.conf.d/mode.conf:2",
 		`containers | alias."x" | a.example/x | ` + registriesConf + ":28",
 		`containerd | server."_default" | https://default.example/v2 (pull, resolve) | ` + certsD + "_default/hosts.toml:1",
 		`containerd | mirror."ns.example:5000" | https://a.example/v2 (pull, insecure, header Authorization, dial timeout 1s) | ` + certsD + "ns.example_5000_/hosts.toml:1",

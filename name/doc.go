@@ -4,13 +4,15 @@
 //
 // # Grammar
 //
-//	name     := registry / local / place / host / parcel / digest
+//	name     := registry / local / place / host / parcel / abd / appc / digest
 //	registry := ["docker://"] [HOST[":"PORT] "/"] REPOSITORY [":" TAG] ["@" digest]
 //	local    := scheme ":" path [":" ref] ["@" digest]
 //	scheme   := "oci" / "oci-archive" / "docker-archive"
 //	place    := URI ["#" ref] ["@" digest]
 //	host     := HOST "/" PATH "#" [fragment] ["@" digest]
 //	parcel   := "parcel:" HOST "/" PATH ["@" digest]
+//	abd      := "abd:" IDENTIFIER *("," LABEL "=" VALUE) ["@" digest]
+//	appc     := "appc:" NAME [":" VERSION] *("," LABEL "=" VALUE) ["@" digest]
 //	digest   := "sha256:" 64hex / "sha512:" 128hex / "blake3:" 64hex
 //
 // A registry reference is read with the grammar and the short names of
@@ -29,14 +31,15 @@
 // # Places
 //
 // A place is an OCI layout somewhere else: sftp://HOST/DIR, s3://BUCKET/PREFIX,
-// ipfs://CID and their like. The URI is kept as it is written; its fragment,
-// percent-decoded, is the ref.
+// ipfs://CID, magnet:?xt=… and their like. The URI is kept as it is written; its fragment,
+// percent-decoded, is the ref. In torrent:FILE, FILE is a path without escapes.
 //
 // # Published names
 //
 // A host-based name (oci-discovery) is told from a registry's by its "#", which
 // may stand at the end. What of it is valid is for package discovery/oci to
-// say. A name of parcel has "parcel:" before it.
+// say. Names of parcel, abd and appc have "parcel:", "abd:" or "appc:" before
+// them; what may follow is for the packages of those protocols to say.
 //
 // The ref "@N" is the N-th image of the layout or archive, counting from 0.
 package name

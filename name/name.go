@@ -27,14 +27,22 @@ const (
 	// Digest is content by its digest alone, wherever it may be.
 	Digest
 	// Place is an image in an OCI layout at a place that a URI names: a
-	// directory of an SSH host, a bucket, an IPFS directory, …
+	// directory of an SSH host, a bucket, an IPFS directory, a torrent, …
 	Place
 	// Host is an image by the name of the host that publishes where it is
 	// (oci-discovery): HOST/PATH#FRAGMENT.
 	Host
 	// Parcel is an image whose host publishes it as parcel has it.
 	Parcel
+	// ABD is an image by an identifier of abd: com.example.app.
+	ABD
+	// AppC is an image by a name of appc's meta discovery: example.com/app.
+	AppC
 )
+
+// published are the prefixes of names whose host says where the image is:
+// nothing else tells them from a registry's.
+var published = map[Kind]string{Parcel: "parcel", ABD: "abd", AppC: "appc"}
 
 // schemes are the prefixes of local names.
 var schemes = map[Kind]string{Layout: "oci", OCIArchive: "oci-archive", DockerArchive: "docker-archive"}
@@ -51,10 +59,11 @@ func (k Kind) String() string {
 		return "place"
 	case Host:
 		return "host"
-	case Parcel:
-		return "parcel"
 	}
 	if s, ok := schemes[k]; ok {
+		return s
+	}
+	if s, ok := published[k]; ok {
 		return s
 	}
 	return fmt.Sprintf("Kind(%d)", int(k))
@@ -74,8 +83,8 @@ type Name struct {
 	Tag string
 
 	// Path is the directory or file of a local name, as written: it may be
-	// relative. For a Place it is the URI, without fragment; for a Host and a
-	// Parcel all before the fragment, unread.
+	// relative. For a Place it is the URI, without fragment; for a Host and the
+	// other published names all before the fragment, unread.
 	Path string
 	// Ref selects the image within Path; empty means the only one there. For a
 	// Place it is the URI's fragment, decoded; for a Host as it is written.
@@ -110,7 +119,7 @@ func (n Name) String() string {
 	case Digest:
 		return n.Digest.String()
 	case Registry:
-		if _, reserved := schemeOf(n.Host + "/"); reserved {
+		if reservedHost(n.Host) {
 			b.WriteString(dockerPrefix)
 		}
 		b.WriteString(n.Host + "/" + n.Repository)
@@ -119,8 +128,8 @@ func (n Name) String() string {
 		}
 	case Host:
 		b.WriteString(n.Path + "#" + n.Ref)
-	case Parcel:
-		b.WriteString(parcelPrefix + n.Path)
+	case Parcel, ABD, AppC:
+		b.WriteString(published[n.Kind] + ":" + n.Path)
 	case Place:
 		b.WriteString(n.Path)
 		if n.Ref != "" {
@@ -163,21 +172,39 @@ func (n Name) Familiar() string {
 // Absolute returns n with a relative Path made absolute, so that its String
 // means the same in every working directory.
 func (n Name) Absolute() (Name, error) {
-	if !n.IsLocal() || filepath.IsAbs(n.Path) {
+	scheme, path := "", n.Path
+	if file, ok := strings.CutPrefix(n.Path, torrentFile); ok && n.Kind == Place {
+		scheme, path = torrentFile, strings.TrimPrefix(file, "//")
+	} else if !n.IsLocal() {
 		return n, nil
 	}
-	abs, err := filepath.Abs(n.Path)
-	if err != nil {
-		return Name{}, fmt.Errorf("name %q: %w", n, err)
+	if !filepath.IsAbs(path) {
+		abs, err := filepath.Abs(path)
+		if err != nil {
+			return Name{}, fmt.Errorf("name %q: %w", n, err)
+		}
+		path = abs
 	}
-	n.Path = abs
+	n.Path = scheme + path
 	return n, nil
 }
+
+// torrentFile is the prefix of the Path of a Place that a file on this machine
+// leads to.
+const torrentFile = "torrent:"
 
 // IsLocal reports whether n is in a local directory or file.
 func (n Name) IsLocal() bool {
 	_, ok := schemes[n.Kind]
 	return ok
+}
+
+// IsPublished reports whether it is somebody else, not n itself, that says where
+// the image is: the host of a Host or Parcel, the strategies of an ABD, the
+// pages of an AppC.
+func (n Name) IsPublished() bool {
+	_, ok := published[n.Kind]
+	return ok || n.Kind == Host
 }
 
 // escapePath writes a path such that it holds no colon: see the package

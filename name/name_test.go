@@ -61,6 +61,10 @@ func TestParse(t *testing.T) {
 		{"example.com/a/b#", name.Name{Kind: name.Host, Path: "example.com/a/b"}, "", ""},
 		{"[::1]/app#x@" + sha, name.Name{Kind: name.Host, Path: "[::1]/app", Ref: "x", Digest: sha}, "", ""},
 		{"parcel:example.com/app", name.Name{Kind: name.Parcel, Path: "example.com/app"}, "", ""},
+		{"abd:com.example.app,os=linux,version=1.0", name.Name{Kind: name.ABD, Path: "com.example.app,os=linux,version=1.0"}, "", ""},
+		{"abd:com.example.app@" + sha, name.Name{Kind: name.ABD, Path: "com.example.app", Digest: sha}, "", ""},
+		{"appc:example.com/app:1.0,os=linux", name.Name{Kind: name.AppC, Path: "example.com/app:1.0,os=linux"}, "", ""},
+		{"appc:example.com/app:1.0@" + sha, name.Name{Kind: name.AppC, Path: "example.com/app:1.0", Digest: sha}, "", ""},
 		{"alpine", registry("docker.io", "library/alpine", "latest", ""), "docker.io/library/alpine:latest", "alpine:latest"},
 		{"alpine:3.20", registry("docker.io", "library/alpine", "3.20", ""), "docker.io/library/alpine:3.20", "alpine:3.20"},
 		{"docker.io/alpine", registry("docker.io", "library/alpine", "latest", ""), "docker.io/library/alpine:latest", "alpine:latest"},
@@ -77,6 +81,8 @@ func TestParse(t *testing.T) {
 		{"docker://[fe80::1]/x", registry("[fe80::1]", "x", "latest", ""), "[fe80::1]/x:latest", ""},
 		{"HOST/x:1", registry("HOST", "x", "1", ""), "", ""},
 		{"docker://oci:5000/x", registry("oci:5000", "x", "latest", ""), "docker://oci:5000/x:latest", "oci:5000/x:latest"},
+		{"docker://parcel:5000/x", registry("parcel:5000", "x", "latest", ""), "docker://parcel:5000/x:latest", "parcel:5000/x:latest"},
+		{"docker://abd:5000/x", registry("abd:5000", "x", "latest", ""), "docker://abd:5000/x:latest", "abd:5000/x:latest"},
 		{"docker://sha256:5000/x", registry("sha256:5000", "x", "latest", ""), "sha256:5000/x:latest", ""},
 		{"a__b/c-d.e:T_1.-x", registry("docker.io", "a__b/c-d.e", "T_1.-x", ""), "docker.io/a__b/c-d.e:T_1.-x", "a__b/c-d.e:T_1.-x"},
 
@@ -170,12 +176,18 @@ func TestParseErrors(t *testing.T) {
 		{"host-based without a path", "example.com#1", 1, "want HOST/PATH"},
 		{"host-based without a host", "/app#1", 1, "want HOST/PATH"},
 		{"parcel without a path", "parcel:example.com", 8, "want HOST/PATH"},
+		{"abd without an identifier", "abd:", 5, "write abd:com.example.app"},
+		{"abd with a digest alone", "abd:@sha256:" + strings.Repeat("0", 64), 5, "no identifier"},
+		{"appc without a name", "appc:", 6, "write appc:example.com/app:1.0"},
 		{"place without a host", "sftp:///x", 0, "no host, bucket or CID"},
 		{"place with a password", "ftp://u:secret@h/x", 0, "can't hold a password"},
 		{"place with an empty ref", "s3://b/p#", 9, "nothing follows the '#'"},
 		{"place with a short digest", "s3://b/p@sha256:0ba9", 10, "4 hex digits"},
 		{"place that is no URI", "s3://b/%zz", 0, "RFC 3986"},
-		{"torrent as a name", "torrent:x", 1, "is a source"},
+		{"torrent without a file", "torrent:", 1, "write torrent:FILE"},
+		{"torrent with an empty ref", "torrent:x#", 10, "nothing follows the '#'"},
+		{"torrent with a malformed ref", "torrent:x#%z", 11, "percent-encoding"},
+		{"magnet without a query", "magnet:x", 1, "want magnet:?xt="},
 		{"layout with empty ref", "oci:x:", 6, "nothing follows the colon"},
 		{"layout with short digest", "oci:x:v1@sha256:0ba9", 10, "4 hex digits"},
 		{"other scheme", "https://example.com/x", 1, `scheme "https" doesn't name images`},
@@ -236,7 +248,11 @@ func TestAbsolute(t *testing.T) {
 	if n.Path != filepath.Join(dir, "x") && n.Path != filepath.Join(want, "x") || n.Ref != "v" {
 		t.Errorf("got %+v", n)
 	}
-	for _, in := range []string{"alpine", sha, "oci:/abs:v"} {
+	torrent, err := name.Name{Kind: name.Place, Path: "torrent:x.torrent"}.Absolute()
+	if file, ok := strings.CutPrefix(torrent.Path, "torrent:"); err != nil || !ok || !filepath.IsAbs(file) || filepath.Base(file) != "x.torrent" {
+		t.Errorf("got %+v, %v", torrent, err)
+	}
+	for _, in := range []string{"alpine", sha, "oci:/abs:v", "torrent:/abs/x.torrent#v", "sftp://h/x"} {
 		n, err := name.Parse(in)
 		if err != nil {
 			t.Fatal(err)

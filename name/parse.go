@@ -116,8 +116,10 @@ func (p parser) parse() (Name, error) {
 			return Name{}, p.fail(i, "control character %q; remove it", r)
 		}
 	}
-	if rest, ok := strings.CutPrefix(s, parcelPrefix); ok {
-		return p.published(Parcel, rest, len(parcelPrefix))
+	for kind, prefix := range published {
+		if rest, ok := strings.CutPrefix(s, prefix+":"); ok {
+			return p.published(kind, rest, len(prefix)+1)
+		}
 	}
 	if rest, ok := strings.CutPrefix(s, dockerPrefix); ok {
 		return p.registry(rest, len(dockerPrefix))
@@ -141,18 +143,14 @@ func (p parser) parse() (Name, error) {
 	if slices.Contains(places, scheme) {
 		return p.place(s)
 	}
-	if slices.Contains(sources, scheme) {
-		return Name{}, p.fail(0, "%s: is a source and names no image; give it with --from (an image called %[1]s is docker.io/library/%[1]s)", scheme)
+	if slices.Contains(torrents, scheme) {
+		return p.torrent(scheme, s)
 	}
 	return Name{}, p.fail(0, "scheme %q doesn't name images; use docker://, oci:, oci-archive:, docker-archive: or one of %s, or give it as a source with --from", clip(scheme), strings.Join(places, "://, ")+"://")
 }
 
 // places are the schemes of URIs of places that may hold an OCI layout.
 var places = []string{"sftp", "ssh", "ftp", "ftps", "ftpes", "s3", "gs", "azblob", "ipfs", "ipns"}
-
-// parcelPrefix is what names of parcel begin with: nothing else tells them from
-// a registry's.
-const parcelPrefix = "parcel:"
 
 // published reads a name whose host says where the image is; off is where s
 // stands in the input. What may stand in it is for the protocol to say.
@@ -169,25 +167,77 @@ func (p parser) published(k Kind, s string, off int) (Name, error) {
 		s, n.Ref, _ = strings.Cut(s, "#")
 	}
 	n.Path = s
-	if host, path, _ := strings.Cut(s, "/"); host == "" || path == "" {
+	host, path, _ := strings.Cut(s, "/")
+	switch {
+	case k == ABD && s == "":
+		return Name{}, p.fail(off, "no identifier; write abd:com.example.app, with labels as in abd:com.example.app,os=linux")
+	case k == AppC && s == "":
+		return Name{}, p.fail(off, "no name; write appc:example.com/app:1.0, with labels as in appc:example.com/app,os=linux")
+	case (k == Host || k == Parcel) && (host == "" || path == ""):
 		return Name{}, p.fail(off, "want HOST/PATH: the host that says where the image is, and what it calls it")
 	}
 	return n, nil
 }
 
-// sources are schemes of URIs without "//" that are no names. A registry
-// reference would be read from them otherwise.
-var sources = []string{"magnet", "torrent"}
+// reservedHost reports whether what begins with a registry's host would be read
+// as something else than a reference.
+func reservedHost(host string) bool {
+	if _, reserved := schemeOf(host + "/"); reserved {
+		return true
+	}
+	for _, prefix := range published {
+		if strings.HasPrefix(host, prefix+":") {
+			return true
+		}
+	}
+	return false
+}
 
-// place reads the URI of a layout, its ref in the fragment.
-func (p parser) place(s string) (Name, error) {
+// torrents are the schemes of URIs without "//" of torrents of an OCI layout.
+var torrents = []string{"magnet", "torrent"}
+
+// torrent reads magnet:?… or torrent:FILE, its ref in the fragment. FILE is as it
+// is, without escapes.
+func (p parser) torrent(scheme, s string) (Name, error) {
+	n, s, err := p.placeDigest(s)
+	if err != nil {
+		return Name{}, err
+	}
+	var fragment string
+	var hasFragment bool
+	n.Path, fragment, hasFragment = strings.Cut(s, "#")
+	switch {
+	case scheme == "magnet" && !strings.HasPrefix(n.Path, "magnet:?"):
+		return Name{}, p.fail(0, "want magnet:?xt=urn:btih:… or urn:btmh:… (an image called magnet is docker.io/library/magnet)")
+	case n.Path == "torrent:":
+		return Name{}, p.fail(0, "no file; write torrent:FILE (an image called torrent is docker.io/library/torrent)")
+	case hasFragment && fragment == "":
+		return Name{}, p.fail(len(n.Path), "nothing follows the '#'; write URI#REF, or leave it out")
+	}
+	if n.Ref, err = url.PathUnescape(fragment); err != nil {
+		return Name{}, p.fail(len(n.Path)+1, "malformed percent-encoding")
+	}
+	return n, nil
+}
+
+// placeDigest takes the digest of the image off what names a place.
+func (p parser) placeDigest(s string) (Name, string, error) {
 	n := Name{Kind: Place}
 	if i := digestSuffix.FindStringIndex(s); i != nil {
 		d, err := p.digest(s[i[0]+1:], i[0]+1)
 		if err != nil {
-			return Name{}, err
+			return Name{}, "", err
 		}
 		n.Digest, s = d, s[:i[0]]
+	}
+	return n, s, nil
+}
+
+// place reads the URI of a layout, its ref in the fragment.
+func (p parser) place(s string) (Name, error) {
+	n, s, err := p.placeDigest(s)
+	if err != nil {
+		return Name{}, err
 	}
 	uri, fragment, hasFragment := strings.Cut(s, "#")
 	u, err := url.Parse(s)
@@ -229,7 +279,7 @@ func schemeOf(s string) (string, bool) {
 			return before, true
 		}
 	}
-	if strings.HasPrefix(after, "//") || slices.Contains(sources, before) {
+	if strings.HasPrefix(after, "//") || slices.Contains(torrents, before) {
 		return before, true
 	}
 	if port, _, ok := strings.Cut(after, "/"); blobdigest.Supported(digest.Algorithm(before)) && !(ok && isDigits(port)) {

@@ -34,7 +34,7 @@ type Result struct {
 	// connecting and logging in took included.
 	Latency time.Duration
 	// BytesPerSecond is the rate of the sample; 0 where the blob is too small
-	// to tell.
+	// to tell, or nothing came after the first bytes.
 	BytesPerSecond int64
 	// Ranges reports whether the place sent a part when asked for one. A blob
 	// of one byte or none is always sent whole.
@@ -46,11 +46,16 @@ type Result struct {
 // Route probes one place for one blob. It takes no longer than ctx and
 // [DefaultTimeout] allow.
 func Route(ctx context.Context, t transport.Transport, r transport.Route, desc ocispec.Descriptor) Result {
-	ctx, cancel := context.WithTimeoutCause(ctx, DefaultTimeout, fmt.Errorf("no answer in %v", DefaultTimeout))
+	late := fmt.Errorf("no answer in %v", DefaultTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, DefaultTimeout, late)
 	defer cancel()
 	p := prober{t: t, route: r, desc: desc, result: Result{Size: -1}}
 	err := p.run(ctx)
-	if err != nil && ctx.Err() != nil && !errors.As(err, new(*transport.Error)) {
+	switch {
+	case err == nil || ctx.Err() == nil:
+	case p.got > 0 && context.Cause(ctx) == late:
+		err = transport.Errorf(transport.ErrTemporary, r.URI, "sent %d bytes, and then nothing more within %v", p.got, DefaultTimeout)
+	case !errors.As(err, new(*transport.Error)):
 		err = transport.Errorf(transport.ErrTemporary, r.URI, "%w", context.Cause(ctx))
 	}
 	p.result.Err = err
@@ -63,6 +68,7 @@ type prober struct {
 	route  transport.Route
 	desc   ocispec.Descriptor
 	result Result
+	got    int64 // bytes of the sample
 }
 
 func (p *prober) run(ctx context.Context) error {
@@ -122,31 +128,32 @@ func (p *prober) sample(body io.Reader, length int64, asked time.Time) error {
 		most = min(most, length)
 	}
 	var first time.Time
-	var head, got int64
-	for got < most || length == 0 {
+	var head int64
+	var slow bool
+	for p.got < most || length == 0 {
 		n, err := body.Read(buffer)
 		if now := time.Now(); (n > 0 || err != nil) && first.IsZero() {
 			first, head = now, int64(n)
 			p.result.Latency = now.Sub(asked)
 		}
-		got += int64(n)
+		p.got += int64(n)
 		if errors.Is(err, io.EOF) {
-			if length >= 0 && got < length {
-				return transport.Errorf(transport.ErrPermanent, p.route.URI, "ended after %d bytes of %d", got, length)
+			if length >= 0 && p.got < length {
+				return transport.Errorf(transport.ErrPermanent, p.route.URI, "ended after %d bytes of %d", p.got, length)
 			}
 			if length < 0 {
-				p.result.Size = got
+				p.result.Size = p.got
 			}
 			break
 		}
 		if err != nil {
 			return err
 		}
-		if time.Since(first) > sampleTime && got > 0 {
+		if slow = time.Since(first) > sampleTime && p.got > 0; slow {
 			break
 		}
 	}
-	if rest, took := got-head, time.Since(first); rest >= minRated && took > 0 {
+	if rest, took := p.got-head, time.Since(first); (slow || rest >= minRated) && took > 0 {
 		p.result.BytesPerSecond = int64(float64(rest) / took.Seconds())
 	}
 	return nil

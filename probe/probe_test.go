@@ -8,6 +8,8 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -100,4 +102,48 @@ func TestRouteHangs(t *testing.T) {
 	if !errors.Is(r.Err, transport.ErrTemporary) || !strings.Contains(r.Err.Error(), "time is up") {
 		t.Errorf("got %v", r.Err)
 	}
+}
+
+// drip is a place that sends its first bytes at once, and then a byte each time.
+type drip struct {
+	first int
+	every time.Duration
+}
+
+func (d drip) Open(ctx context.Context, r transport.Route, _ ocispec.Descriptor, _, _ int64) (io.ReadCloser, error) {
+	return io.NopCloser(&dripping{drip: d, ctx: ctx}), nil
+}
+
+type dripping struct {
+	drip
+	ctx   context.Context
+	begun bool
+}
+
+func (d *dripping) Read(p []byte) (int, error) {
+	if !d.begun {
+		d.begun = true
+		return d.first, nil
+	}
+	select {
+	case <-time.After(d.every):
+		return 1, nil
+	case <-d.ctx.Done():
+		return 0, d.ctx.Err()
+	}
+}
+
+// A place that crawls is rated, however little it sends; one that stops says
+// after how much.
+func TestRouteCrawls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := probe.Route(t.Context(), drip{first: 10, every: 100 * time.Millisecond}, transport.Route{URI: "test:place"}, ocispec.Descriptor{Size: 1 << 20})
+		if r.Err != nil || r.BytesPerSecond != 10 {
+			t.Errorf("crawling: got %+v", r)
+		}
+		r = probe.Route(t.Context(), drip{first: 10, every: time.Hour}, transport.Route{URI: "test:place"}, ocispec.Descriptor{Size: 1 << 20})
+		if !errors.Is(r.Err, transport.ErrTemporary) || !strings.Contains(r.Err.Error(), "sent 10 bytes, and then nothing more") {
+			t.Errorf("stalling: got %+v", r)
+		}
+	})
 }

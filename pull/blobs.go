@@ -36,11 +36,16 @@ func (s *Session) begin(e *entry) {
 	ctx := s.ctx
 	var routes fetch.Routes
 	if !s.req.Offline {
-		located := s.sources.Locate(ctx, e.desc)
+		located := s.locate(ctx, e.desc)
 		routes = func(yield func(transport.Route, error) bool) {
+			if n, err := s.p.Store.Stat(e.desc.Digest); err == nil && (e.desc.Size < 0 || n == e.desc.Size) {
+				return // and nobody is asked where it may be
+			}
 			for r, err := range located {
 				if err != nil {
-					s.Warn("", err.Error())
+					s.Note(EventIgnored, "", err.Error())
+				} else {
+					s.found(r)
 				}
 				if !yield(r, err) {
 					return
@@ -57,15 +62,21 @@ func (s *Session) begin(e *entry) {
 
 // await waits for a blob whose fetch has begun.
 func (s *Session) await(e *entry) error {
-	if e.task == nil {
+	s.mu.Lock()
+	task := e.task
+	s.mu.Unlock()
+	if task == nil {
 		return nil // it came with the answer to the name
 	}
-	result, err := e.task.Wait()
+	result, err := task.Wait()
 	if err != nil && s.req.Offline && errors.Is(err, fetch.ErrNotFound) {
 		err = &fetch.Error{Kind: fetch.ErrOffline, Digest: e.desc.Digest}
 	}
 	s.mu.Lock()
 	e.result, e.err = result, err
+	if err == nil {
+		e.task = nil // the store has it now, and an image may be of very many blobs
+	}
 	s.mu.Unlock()
 	return err
 }
@@ -257,8 +268,11 @@ func (s *Session) Open(ctx context.Context, d digest.Digest) (io.ReadCloser, err
 			return nil, s.err
 		}
 	}
-	if e.task == nil {
+	s.mu.Lock()
+	task := e.task
+	s.mu.Unlock()
+	if task == nil {
 		return s.p.Store.OpenBlob(d)
 	}
-	return e.task.Reader(), nil
+	return task.Reader(), nil
 }

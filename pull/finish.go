@@ -29,14 +29,20 @@ func (s *Session) finish() {
 		return src
 	}
 	if s.record.By != nil && s.record.By.Resolver != "digest" && s.record.By.Resolver != "store" {
-		source(s.record.By.URI).Origin = "name"
+		src := source(s.record.By.URI)
+		src.Origin, src.Reason = "name", "said what the name means"
 	}
 	for _, r := range reports {
 		if r.Origin == "resumed" && r.Received == 0 {
 			continue // only known from a partial's journal
 		}
 		src := source(r.URI)
-		src.Origin, src.Status, src.Reason = r.Origin, r.Status, r.Reason
+		src.Origin, src.Status = r.Origin, r.Status
+		if r.Status != fetch.StatusUnused || r.Reason != "" {
+			src.Reason = r.Reason
+		} else if src.Reason == "" {
+			src.Reason = "wasn't needed"
+		}
 	}
 	for _, e := range s.entries {
 		if e.result == nil {
@@ -54,7 +60,7 @@ func (s *Session) finish() {
 				src.Ranges = append(src.Ranges, Range{e.desc.Digest, sv.Offset, sv.Length})
 			}
 			if src.Status == fetch.StatusUnused {
-				src.Status = fetch.StatusUsed
+				src.Status, src.Reason = fetch.StatusUsed, ""
 			}
 		}
 		s.record.Blobs = append(s.record.Blobs, b)

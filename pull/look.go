@@ -34,8 +34,8 @@ func (p *Puller) Look(ctx context.Context, n name.Name, req Request) iter.Seq2[L
 		}
 		defer s.cancel()
 		more := true
-		err = s.look(func(desc ocispec.Descriptor, role image.Role) bool {
-			more = yield(Located{desc, role, s.sources.Locate(ctx, desc)}, nil)
+		err = s.look(ctx, func(desc ocispec.Descriptor, role image.Role) bool {
+			more = yield(Located{desc, role, s.locate(ctx, desc)}, nil)
 			return more
 		})
 		if releaseErr := s.lease.Release(); err == nil {
@@ -47,9 +47,11 @@ func (p *Puller) Look(ctx context.Context, n name.Name, req Request) iter.Seq2[L
 	}
 }
 
-// look visits the blobs of the image until visit returns false.
-func (s *Session) look(visit func(ocispec.Descriptor, image.Role) bool) error {
+// look visits the blobs of the image until visit returns false. What is visited
+// is asked about as long as ctx lasts.
+func (s *Session) look(ctx context.Context, visit func(ocispec.Descriptor, image.Role) bool) error {
 	if s.req.Digest != "" {
+		s.consult(ctx, s.req.Digest)
 		visit(ocispec.Descriptor{Digest: s.req.Digest, Size: s.req.Size}, image.RoleOther)
 		return nil
 	}
@@ -57,6 +59,7 @@ func (s *Session) look(visit func(ocispec.Descriptor, image.Role) bool) error {
 	if err != nil {
 		return err
 	}
+	s.consult(ctx, root.Digest)
 	if root, err = s.fetchRoot(root); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"sync"
 	"time"
@@ -28,9 +29,16 @@ type Puller struct {
 	Fetch fetch.Options
 	// Names resolves names.
 	Names resolve.Resolver
-	// Locate returns the locator of the places a name itself speaks of; nil
-	// means [locate.FromName]. It isn't asked of names that speak of none.
+	// Locate returns the locator of the places a name itself speaks of, nil
+	// where it speaks of none. By default that is [locate.FromName], and nil for
+	// digests and for names that somebody publishes.
 	Locate func(n name.Name) (locate.Locator, error)
+	// Locators are asked about every blob, after the places of the name and of
+	// the request.
+	Locators []locate.Locator
+	// Further, when set, returns a locator that yields what the one of all
+	// others does, and what becomes known by that.
+	Further func(locate.Locator) locate.Locator
 	// Parallel is how many blobs are fetched at once. Default 4.
 	Parallel int
 	// Observe, when set, is told what happens, quickly and from many
@@ -44,12 +52,24 @@ type Request struct {
 	Platform image.PlatformFilter
 	// From are further sources for every blob.
 	From []locate.Locator
+	// Hints, when set, is asked what else is known of the image, once its
+	// digest is: what waybills say. ctx lasts as long as somebody may ask them.
+	Hints func(ctx context.Context, image digest.Digest) []Hint
+	// Elsewhere says that Hints know of other places, which the user named too:
+	// with a digest in its name the image is pulled even if its origin is gone.
+	Elsewhere bool
 	// Offline forbids asking anybody: the image must be in the store.
 	Offline bool
 	// Digest, when set, makes this a pull of one blob, whatever it is, rather
 	// than of an image; Size is its size or -1.
 	Digest digest.Digest
 	Size   int64
+}
+
+// Hint is what a document says of where an image's blobs are.
+type Hint struct {
+	Locator locate.Locator
+	Pieces  fetch.FindPieces
 }
 
 // Session is a pull under way.
@@ -59,6 +79,7 @@ type Session struct {
 	name    name.Name
 	engine  *fetch.Engine
 	sources locate.Locator
+	hints   []Hint // set before the first blob is fetched
 	lease   *store.Lease
 	ctx     context.Context
 	cancel  context.CancelFunc
@@ -72,6 +93,7 @@ type Session struct {
 	record  Record
 	entries []*entry
 	byD     map[digest.Digest]*entry
+	named   map[string]bool // sources that were told of
 	phase   string
 	top     *image.Document // the manifest, where just one was wanted
 	config  ocispec.Descriptor
@@ -83,7 +105,7 @@ type entry struct {
 	desc    ocispec.Descriptor
 	role    image.Role
 	started chan struct{}
-	task    *fetch.Task
+	task    *fetch.Task // nil before the fetch, and once the store has the blob
 	result  *fetch.Result
 	err     error
 }
@@ -107,23 +129,22 @@ func (p *Puller) prepare(ctx context.Context, n name.Name, req Request) (*Sessio
 		return nil, err
 	}
 	s := &Session{
-		p: p, req: req, name: abs, byD: map[digest.Digest]*entry{},
+		p: p, req: req, name: abs, byD: map[digest.Digest]*entry{}, named: map[string]bool{},
 		done: make(chan struct{}), walked: make(chan struct{}), phase: "resolving",
 	}
 	s.record = Record{Pull: store.NewPullID(), Name: abs.String(), Platform: req.Platform.String(), Started: time.Now(),
 		Blobs: []Blob{}, Sources: []Source{}, Events: []Event{}}
 	locators := slices.Clone(req.From)
-	if located(abs) {
-		locateName := p.Locate
-		if locateName == nil {
-			locateName = func(n name.Name) (locate.Locator, error) { return locate.FromName(n, "name") }
-		}
-		own, err := locateName(abs)
-		if err != nil {
-			return nil, err
-		}
-		locators = append([]locate.Locator{own}, locators...)
+	own := p.Locate
+	if own == nil {
+		own = located
 	}
+	if l, err := own(abs); err != nil {
+		return nil, err
+	} else if l != nil {
+		locators = append([]locate.Locator{l}, locators...)
+	}
+	locators = append(locators, p.Locators...)
 	if req.Offline {
 		locators = nil
 	}
@@ -131,6 +152,9 @@ func (p *Puller) prepare(ctx context.Context, n name.Name, req Request) (*Sessio
 	opts := p.Fetch
 	opts.Store = p.Store
 	opts.Observe = func(ev fetch.Event) { s.note(Event(ev)) }
+	if req.Hints != nil {
+		opts.Pieces = s.findPieces
+	}
 	s.engine = fetch.New(opts)
 	if s.lease, err = p.Store.Lease(s.record.Pull); err != nil {
 		return nil, err
@@ -139,10 +163,21 @@ func (p *Puller) prepare(ctx context.Context, n name.Name, req Request) (*Sessio
 	return s, nil
 }
 
-// located reports whether a name says itself where the image is. A digest
-// doesn't, and for others it is published.
-func located(n name.Name) bool {
-	return n.Kind != name.Digest && n.Kind != name.Host && n.Kind != name.Parcel
+// located is Puller.Locate where none is set.
+func located(n name.Name) (locate.Locator, error) {
+	if n.Kind == name.Digest || n.IsPublished() {
+		return nil, nil
+	}
+	return locate.FromName(n, "name")
+}
+
+// locate returns the places where a blob may be had, from all there is to ask.
+func (s *Session) locate(ctx context.Context, desc ocispec.Descriptor) iter.Seq2[transport.Route, error] {
+	all := s.sources
+	if s.p.Further != nil {
+		all = s.p.Further(all)
+	}
+	return all.Locate(ctx, desc)
 }
 
 // Wait returns the record of the pull once it has ended, and why it failed.
@@ -178,10 +213,25 @@ func (s *Session) note(ev Event) {
 	}
 }
 
-// Warn enters a warning from somewhere else in the record: what a registry
-// wants its users to know.
-func (s *Session) Warn(source, text string) {
-	s.note(Event{Type: eventWarning, Source: source, Detail: text})
+// Note enters in the record what somebody beside the engine has to tell: who
+// resolves the name, reads documents, unpacks. what is one of the events of this
+// package.
+func (s *Session) Note(what fetch.EventType, source, text string) {
+	s.note(Event{Type: what, Source: source, Detail: text})
+}
+
+// found tells of a source that is named for the first time.
+func (s *Session) found(r transport.Route) {
+	source := cmp.Or(r.Source, r.URI)
+	s.mu.Lock()
+	known := s.named[source] || len(s.named) >= maxFound
+	if !known {
+		s.named[source] = true
+	}
+	s.mu.Unlock()
+	if !known {
+		s.note(Event{Type: EventFound, Source: source, Detail: fmt.Sprintf("named by %s, priority %d", r.Origin, r.Priority)})
+	}
 }
 
 func (s *Session) run() {
@@ -214,6 +264,7 @@ func (s *Session) closeWalked() {
 // pull does the work: name → descriptor → documents → blobs → ref.
 func (s *Session) pull() error {
 	if s.req.Digest != "" {
+		s.consult(s.ctx, s.req.Digest)
 		e, err := s.enter(ocispec.Descriptor{Digest: s.req.Digest, Size: s.req.Size}, image.RoleOther)
 		if err != nil {
 			return err
@@ -232,6 +283,7 @@ func (s *Session) pull() error {
 	if err != nil {
 		return err
 	}
+	s.consult(s.ctx, root.Digest)
 	s.setPhase("fetching")
 	root, err = s.fetchRoot(root)
 	if err != nil {
@@ -240,10 +292,33 @@ func (s *Session) pull() error {
 	if err := s.walk(root); err != nil {
 		return err
 	}
-	return s.p.Store.PutRef(store.Ref{
-		Name: s.name.String(), Descriptor: bare(root),
-		ResolvedBy: transport.Redact(s.record.By.URI), Time: s.record.By.Time,
-	})
+	return s.p.Store.PutRef(resolve.Ref(s.name, bare(root), *s.record.By))
+}
+
+// consult asks what else is known of an image, for the blobs fetched from now on.
+func (s *Session) consult(ctx context.Context, image digest.Digest) {
+	if s.req.Hints == nil || s.req.Offline {
+		return
+	}
+	s.hints = s.req.Hints(ctx, image)
+	locators := []locate.Locator{s.sources}
+	for _, h := range s.hints {
+		locators = append(locators, h.Locator)
+	}
+	s.sources = locate.All(locators...)
+}
+
+// findPieces asks the hints, in order, for the hashes of a blob's pieces.
+func (s *Session) findPieces(ctx context.Context, desc ocispec.Descriptor) (fetch.Pieces, string, error) {
+	var failures []error
+	for _, h := range s.hints {
+		pieces, by, err := h.Pieces(ctx, desc)
+		if pieces != nil {
+			return pieces, by, nil
+		}
+		failures = append(failures, err)
+	}
+	return nil, "", errors.Join(failures...)
 }
 
 // bare returns what a ref needs of a descriptor.
@@ -282,7 +357,13 @@ func (s *Session) resolve() (ocispec.Descriptor, error) {
 	if len(r.Hints) > 0 && !s.req.Offline {
 		s.sources = locate.All(append([]locate.Locator{s.sources}, r.Hints...)...)
 	}
-	s.note(Event{Type: eventResolved, Digest: r.Descriptor.Digest, Source: r.By.URI, Detail: "by " + r.By.Resolver})
+	for _, by := range r.By.All() {
+		how := "by " + by.Resolver
+		if by.Time.Before(s.record.Started) {
+			how += ", on an answer of " + by.Time.UTC().Format(time.RFC3339)
+		}
+		s.note(Event{Type: EventResolved, Digest: r.Descriptor.Digest, Source: by.URI, Detail: how})
+	}
 	if err := s.lease.Hold(r.Descriptor.Digest); err != nil {
 		return ocispec.Descriptor{}, err
 	}
@@ -299,15 +380,15 @@ func (s *Session) ask(known ocispec.Descriptor) (resolve.Resolution, error) {
 		return resolve.Store{Refs: s.p.Store}.Resolve(s.ctx, s.name, known)
 	}
 	retry := resolve.Retry{Resolver: s.p.Names, Timeout: s.p.Fetch.FirstByte, Observe: func(err error, wait time.Duration) {
-		s.Warn("", fmt.Sprintf("asking again in %v: %v", wait, err))
+		s.Note(EventWarning, "", fmt.Sprintf("asking again in %v: %v", wait, err))
 	}}
-	fallback := s.name.Digest != "" && len(s.req.From) > 0
+	fallback := s.name.Digest != "" && (len(s.req.From) > 0 || s.req.Elsewhere)
 	if fallback {
 		retry.Attempts = 1
 	}
 	r, err := retry.Resolve(s.ctx, s.name, known)
 	if err != nil && fallback && s.ctx.Err() == nil {
-		s.Warn("", fmt.Sprintf("the origin doesn't give the manifest; asking the other sources: %v", err))
+		s.Note(EventWarning, "", fmt.Sprintf("the origin doesn't give the manifest; asking the other sources: %v", err))
 		return resolve.Digests{}.Resolve(s.ctx, s.name, known)
 	}
 	return r, err

@@ -101,6 +101,14 @@ const (
 
 // Events of a pull beside those of package fetch.
 const (
-	eventResolved fetch.EventType = "resolved" // somebody said what the name means
-	eventWarning  fetch.EventType = "warning"  // a locator could not be used, a registry wants to be heard, …
+	EventResolved   fetch.EventType = "resolved"   // somebody said what the name means
+	EventUnanswered fetch.EventType = "unanswered" // somebody else who was asked didn't
+	EventDocument   fetch.EventType = "document"   // a document about the image was read
+	EventAbsent     fetch.EventType = "absent"     // one that was looked for isn't there
+	EventIgnored    fetch.EventType = "ignored"    // a document, or a part of one, isn't used
+	EventFound      fetch.EventType = "found"      // a source was named for the first time
+	EventWarning    fetch.EventType = "warning"    // the last known answer stands in, a registry wants to be heard, …
 )
+
+// maxFound is how many sources are told of when they are named.
+const maxFound = 1000

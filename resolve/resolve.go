@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -23,6 +24,16 @@ type Testimony struct {
 	Resolver string    `json:"resolver"` // the protocol: "registry", "oci", "store", …
 	URI      string    `json:"uri"`      // who was asked
 	Time     time.Time `json:"time"`
+	// Also are others who gave the same answer, where several had to, and those
+	// on whose word it rests: the registry that a document leads to.
+	Also []Testimony `json:"also,omitempty"`
+}
+
+// All returns the testimony and those that agree with it, each by itself.
+func (t Testimony) All() []Testimony {
+	also := t.Also
+	t.Also = nil
+	return append([]Testimony{t}, also...)
 }
 
 // Resolution is what a name means.
@@ -142,9 +153,24 @@ func (l Local) Resolve(ctx context.Context, n name.Name, _ ocispec.Descriptor) (
 	}
 	by := Testimony{Resolver: n.Kind.String(), URI: n.Kind.String() + ":" + n.Path, Time: time.Now()}
 	if n.Kind == name.Place {
-		by.Resolver, by.URI = "oci", n.Path
+		by.Resolver, by.URI = placeResolver(n.Path), n.Path
 	}
 	return Resolution{Descriptor: desc, By: by}, nil
+}
+
+// placeResolver says by which protocol a place says what it holds. Most are a
+// layout's index.json and no more; what stands behind ipns:// is said by a
+// signed record, or where it is a domain by that one's DNS (DNSLink).
+func placeResolver(uri string) string {
+	scheme, rest, _ := strings.Cut(uri, "://")
+	host, _, _ := strings.Cut(rest, "/")
+	switch {
+	case !strings.EqualFold(scheme, "ipns"):
+		return "oci"
+	case strings.Contains(host, "."):
+		return "dnslink"
+	}
+	return "ipns"
 }
 
 // Refs reads the store's refs; *store.Store is one.
@@ -171,7 +197,26 @@ func (s Store) Resolve(_ context.Context, n name.Name, _ ocispec.Descriptor) (Re
 	if err != nil {
 		return Resolution{}, err
 	}
-	return Resolution{Descriptor: ref.Descriptor, By: Testimony{Resolver: "store", URI: ref.ResolvedBy, Time: ref.Time}}, nil
+	return Resolution{Descriptor: ref.Descriptor, By: recorded(ref)}, nil
+}
+
+// recorded returns who said, once, what a ref holds.
+func recorded(ref store.Ref) Testimony {
+	by := Testimony{Resolver: "store", URI: ref.ResolvedBy, Time: ref.Time}
+	for _, w := range ref.Also {
+		by.Also = append(by.Also, Testimony{Resolver: w.Resolver, URI: w.URI, Time: w.Time})
+	}
+	return by
+}
+
+// Ref returns the record to keep of an answer, with who gave it. An answer that
+// came from such a record keeps its date and its witnesses.
+func Ref(n name.Name, desc ocispec.Descriptor, by Testimony) store.Ref {
+	ref := store.Ref{Name: n.String(), Descriptor: desc, ResolvedBy: transport.Redact(by.URI), Time: by.Time}
+	for _, w := range by.Also {
+		ref.Also = append(ref.Also, store.Witness{Resolver: w.Resolver, URI: transport.Redact(w.URI), Time: w.Time})
+	}
+	return ref
 }
 
 // byDigest finds out what the content with the name's digest is.

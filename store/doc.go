@@ -14,6 +14,7 @@
 //	ingest/<algorithm>/<hex>/      a partial: lock, data, journal
 //	pulls/<id>.json                records of the newest pulls
 //	leases/<id>                    what a running process needs
+//	marks/<sha256>.json            the number of the waybill last used of a signer about an image
 //	tmp/                           files not yet complete
 //	gate, lock                     the store-wide lock
 //

@@ -6,14 +6,16 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
 )
 
-// maxManifest is the largest manifest or index gc reads, in bytes.
-const maxManifest = 8 << 20
+// maxManifest is the largest manifest or index gc reads, in bytes: the largest
+// there may be, package image's MaxDocument.
+const maxManifest = 32 << 20
 
 // GCOptions say how to collect garbage.
 type GCOptions struct {
@@ -186,6 +188,9 @@ func (s *Store) sweep(ctx context.Context, marked, held map[digest.Digest]bool, 
 		return report, err
 	}
 	if err := s.sweepRefDirs(); err != nil {
+		return report, err
+	}
+	if err := s.sweepMarks(time.Now()); err != nil {
 		return report, err
 	}
 	return report, s.sweepTemp()

@@ -211,7 +211,7 @@ func TestGCStops(t *testing.T) {
 		{"root too large", func(tr *tree) {
 			tr.add("n", typeManifest, make([]byte, maxManifest+1))
 			tr.ref("y", "n")
-		}, "more than the limit of 8388608"},
+		}, "more than the limit of 33554432"},
 		{"manifest below not parsed", func(tr *tree) {
 			tr.add("n", typeManifest, []byte("hello"))
 			tr.addManifest("i", typeIndex, "m", "n")

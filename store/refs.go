@@ -27,6 +27,15 @@ type Ref struct {
 	Descriptor ocispec.Descriptor `json:"descriptor"`
 	ResolvedBy string             `json:"resolvedBy"` // who said that the name means the descriptor
 	Time       time.Time          `json:"time"`       // and when
+	Also       []Witness          `json:"also,omitempty"`
+}
+
+// Witness is somebody who said the same as Ref.ResolvedBy, where several had
+// to agree.
+type Witness struct {
+	Resolver string    `json:"resolver"` // the protocol
+	URI      string    `json:"uri"`      // who was asked
+	Time     time.Time `json:"time"`     // and when
 }
 
 // check tells whether r may be stored.

@@ -30,6 +30,7 @@ const (
 	ingestDir = "ingest"
 	pullsDir  = "pulls"
 	leasesDir = "leases"
+	marksDir  = "marks"
 	tmpDir    = "tmp"
 )
 

@@ -49,6 +49,7 @@ var (
 	_ Sizer     = ByOrigin{}
 	_ Checker   = ByOrigin{}
 	_ Queuer    = ByOrigin{}
+	_ Preparer  = ByOrigin{}
 	_ io.Closer = ByOrigin{}
 )
 
@@ -72,6 +73,12 @@ func (b ByOrigin) Size(ctx context.Context, route Route, desc ocispec.Descriptor
 
 // Check says what is wrong with a URI that the user gave; see [Schemes.Check].
 func (b ByOrigin) Check(uri string) error { return b.Local.Check(uri) }
+
+// Prepare asks the user about a place that they named; see [Schemes.Prepare].
+// For places of other people's documents nobody is asked anything.
+func (b ByOrigin) Prepare(ctx context.Context, uri string) error {
+	return b.Local.Prepare(ctx, uri)
+}
 
 // Turn asks the transport for the route; see [Schemes.Turn].
 func (b ByOrigin) Turn(route Route) time.Duration {

@@ -24,6 +24,7 @@ var (
 	_ Sizer     = Schemes(nil)
 	_ Checker   = Schemes(nil)
 	_ Queuer    = Schemes(nil)
+	_ Preparer  = Schemes(nil)
 	_ io.Closer = Schemes(nil)
 )
 
@@ -72,6 +73,19 @@ func (s Schemes) Turn(route Route) time.Duration {
 		return q.Turn(route)
 	}
 	return 0
+}
+
+// Prepare has the transport of the URI's scheme ask the user, where it is a
+// [Preparer].
+func (s Schemes) Prepare(ctx context.Context, uri string) error {
+	t, err := s.lookup(uri)
+	if err != nil {
+		return err
+	}
+	if p, ok := t.(Preparer); ok {
+		return p.Prepare(ctx, uri)
+	}
+	return nil
 }
 
 // Close closes every transport that is an io.Closer, once, also where it has

@@ -56,6 +56,36 @@ func TestSchemes(t *testing.T) {
 	}
 }
 
+// asking is a transport that asks the user, and remembers what for.
+type asking struct {
+	transport.Func
+	about []string
+	err   error
+}
+
+func (a *asking) Prepare(_ context.Context, uri string) error {
+	a.about = append(a.about, uri)
+	return a.err
+}
+
+func TestSchemesPrepare(t *testing.T) {
+	refused := transport.Errorf(transport.ErrUnauthorized, "a:x", "the answer was wrong")
+	a := &asking{}
+	s := transport.Schemes{"a": a, "x": transport.Func(missing)}
+	for _, p := range []transport.Preparer{s, transport.ByOrigin{Local: s, Remote: transport.Schemes{"a": &asking{}}}} {
+		a.about, a.err = nil, refused
+		if err := p.Prepare(t.Context(), "A:x"); err != error(refused) || len(a.about) != 1 || a.about[0] != "A:x" {
+			t.Errorf("%T: asked about %q: %v", p, a.about, err)
+		}
+		if err := p.Prepare(t.Context(), "x:y"); err != nil {
+			t.Errorf("%T: where there is nothing to ask: %v", p, err)
+		}
+		if err := p.Prepare(t.Context(), "unknown:y"); !errors.Is(err, transport.ErrPermanent) {
+			t.Errorf("%T: an unknown scheme: %v", p, err)
+		}
+	}
+}
+
 func TestSchemesCheck(t *testing.T) {
 	s := transport.Schemes{"x": transport.Func(missing), "full": &full{}, "nil": nil}
 	for uri, want := range map[string]string{

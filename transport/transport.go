@@ -54,6 +54,8 @@ type Transport interface {
 	// which is only used with offset 0 where desc.Size is unknown (-1). A
 	// request for the whole blob (offset 0, length desc.Size or -1) must work
 	// at places that don't know ranges; the whole of an empty blob is length 0.
+	// No bytes of another blob are nothing to ask for: that yields none, or is
+	// [ErrPermanent].
 	//
 	// A digest that is not valid is [ErrPermanent] before anything is done with
 	// it (in a path it might lead anywhere, CVE-2024-3727); so is a blob that
@@ -98,6 +100,30 @@ type Queuer interface {
 	Turn(route Route) time.Duration
 }
 
+// Shortener is an optional ability of what [Transport.Open] returns: to be told
+// that less is wanted than it was opened for. A place that sends in larger units
+// than are read, blocks or pieces, need not be asked for those beyond.
+type Shortener interface {
+	// Shorten says that only the first length bytes of the range will be read;
+	// the reader may return io.EOF after them. It may be called at any time,
+	// beside Read and after Close, and doesn't wait for the place. A length that
+	// is no less than before changes nothing.
+	Shorten(length int64)
+}
+
+// Preparer is an optional ability of a Transport: to ask the user what a place
+// wants to know of them, a passphrase or a password, before it is read. What is
+// asked while a place is being read competes with the time it has for its first
+// byte, and with what is drawn on the same terminal.
+type Preparer interface {
+	// Prepare returns when nothing is left to be asked for the place at uri, or
+	// it doesn't say in time whether there is. It may connect to the place;
+	// Open then goes on with that. It takes as long as the user does, within
+	// ctx. Its error is as [Transport.Open]'s; Open would return it too, and not
+	// ask again.
+	Prepare(ctx context.Context, uri string) error
+}
+
 // Func makes a Transport of a function.
 type Func func(ctx context.Context, route Route, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error)
 
@@ -106,9 +132,13 @@ func (f Func) Open(ctx context.Context, route Route, desc ocispec.Descriptor, of
 	return f(ctx, route, desc, offset, length)
 }
 
-// Redact returns uri with any password in it replaced, fit to be shown. Of
-// what isn't a URI, everything that may be user information goes.
+// Redact returns uri with any password in it replaced, fit to be shown; in a
+// magnet also those of the URLs that it names. Of what isn't a URI, everything
+// that may be user information goes.
 func Redact(uri string) string {
+	if len(uri) >= len(magnet) && strings.EqualFold(uri[:len(magnet)], magnet) {
+		return redactMagnet(uri)
+	}
 	if !strings.Contains(uri, "@") {
 		return uri
 	}
@@ -125,4 +155,32 @@ func Redact(uri string) string {
 		start = i + len("://")
 	}
 	return uri[:start] + "xxxxx" + uri[at:]
+}
+
+const magnet = "magnet:"
+
+// redactMagnet is Redact for a magnet: its parameters hold URLs, escaped or not.
+func redactMagnet(uri string) string {
+	head, rest, _ := strings.Cut(uri, "?")
+	query, fragment, named := strings.Cut(rest, "#")
+	changed := false
+	parameters := strings.Split(query, "&")
+	for i, parameter := range parameters {
+		key, value, _ := strings.Cut(parameter, "=")
+		plain, err := url.QueryUnescape(value)
+		if err != nil {
+			plain = value
+		}
+		if shown := Redact(plain); shown != plain {
+			parameters[i], changed = key+"="+url.QueryEscape(shown), true
+		}
+	}
+	if !changed {
+		return uri
+	}
+	uri = head + "?" + strings.Join(parameters, "&")
+	if named {
+		uri += "#" + fragment
+	}
+	return uri
 }

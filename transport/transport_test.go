@@ -16,6 +16,9 @@ func TestRedact(t *testing.T) {
 		"https://u:secret@h/{encoded}%zz": "https://xxxxx@h/{encoded}%zz",
 		"https://u:sec/ret@h/":            "https://xxxxx@h/",
 		"http://u:secret@h\x01/":          "http://xxxxx@h\x01/",
+		"magnet:?xt=urn:btih:00&tr=http://u:secret@h/a&ws=https://h/#x@y": "magnet:?xt=urn:btih:00&tr=http%3A%2F%2Fu%3Axxxxx%40h%2Fa&ws=https://h/#x@y",
+		"Magnet:?tr=udp%3A%2F%2Fu%3Asecret%40h%3A1":                       "Magnet:?tr=udp%3A%2F%2Fu%3Axxxxx%40h%3A1",
+		"magnet:?xt=urn:btih:00&x.pe=[::1]:2&dn=a@b":                      "magnet:?xt=urn:btih:00&x.pe=[::1]:2&dn=a@b",
 	} {
 		if got := transport.Redact(in); got != want {
 			t.Errorf("Redact(%q) = %q, want %q", in, got, want)

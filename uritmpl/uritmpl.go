@@ -42,7 +42,8 @@ func Parse(text string) (*Template, error) {
 	}
 	tmpl, err := uritemplate.New(text)
 	if err != nil {
-		return nil, fmt.Errorf("not a URI template (RFC 6570): %w", err)
+		// The library's error quotes it, and there may be a password in it.
+		return nil, errors.New("not a URI template (RFC 6570)")
 	}
 	return &Template{text: text, tmpl: tmpl}, nil
 }
@@ -61,7 +62,7 @@ func (t *Template) Variables() []string {
 func (t *Template) Only(known ...string) error {
 	for _, v := range t.tmpl.Varnames() {
 		if !slices.Contains(known, v) {
-			return fmt.Errorf("unknown variable %q; there are %s", v, strings.Join(known, ", "))
+			return fmt.Errorf("unknown variable %q; there are %s", clip(v), strings.Join(known, ", "))
 		}
 	}
 	return nil
@@ -84,7 +85,7 @@ func (t *Template) Expand(values map[string]string) (string, error) {
 	}
 	ref, err := t.tmpl.Expand(v)
 	if err != nil {
-		return "", err
+		return "", errors.New("the template can't be expanded")
 	}
 	if len(ref) > MaxExpanded {
 		return "", fmt.Errorf("expands to %d bytes; the limit is %d", len(ref), MaxExpanded)
@@ -132,4 +133,13 @@ func (t *Template) Resolve(base *url.URL, values map[string]string) (*url.URL, e
 		return nil, fmt.Errorf("leads to a URI of more than %d bytes", MaxExpanded)
 	}
 	return u, nil
+}
+
+// clip keeps short what errors repeat.
+func clip(s string) string {
+	const most = 80
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	return s
 }

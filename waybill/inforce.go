@@ -24,8 +24,8 @@ func (d *Document) InForce(now time.Time) error {
 
 // Seen is what is remembered of the document that was last in force: the mark
 // below which nothing of the same signer about the same image counts any more.
-// Unsigned documents leave none, since anybody could raise it (spec/waybill.md
-// §8). The zero value remembers nothing.
+// That of unsigned documents is to be forgotten soon, since anybody could raise
+// it (spec/waybill.md §8). The zero value remembers nothing.
 type Seen struct {
 	// Sequence is the document's.
 	Sequence int64

@@ -1,5 +1,7 @@
 package waybill
 
+import "github.com/waybill-project/waybill/uritmpl"
+
 // Caps on a document (spec/waybill.md §7). Beyond one the document is refused
 // with an [ErrLimit] that names it.
 const (
@@ -50,9 +52,9 @@ const (
 // an [ErrRefused], the document isn't.
 const (
 	// MaxExpressions is how many expressions a URI template may hold.
-	MaxExpressions = 16
+	MaxExpressions = uritmpl.MaxExpressions
 	// MaxExpanded is the longest URI after expansion and resolution, in bytes.
-	MaxExpanded = 8192
+	MaxExpanded = uritmpl.MaxExpanded
 )
 
 // MaxSkew is how many seconds a document may be issued ahead of the reader's

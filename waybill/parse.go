@@ -6,7 +6,6 @@ import (
 	"io"
 	"strings"
 	"time"
-	"unicode/utf8"
 )
 
 // Parse reads a document. It is checked as a whole ([Document.Validate]): what
@@ -16,16 +15,16 @@ import (
 // Members it doesn't know are ignored (spec/waybill.md §3). Errors are
 // [*Error].
 func Parse(content []byte) (*Document, error) {
-	switch {
-	case len(content) > MaxDocument:
+	if len(content) > MaxDocument {
 		return nil, tooLong(nil, "a document", MaxDocument)
-	case !utf8.Valid(content):
-		return nil, errorf(ErrSyntax, nil, "not JSON: it isn't UTF-8")
 	}
-	p := parser{newReader(content)}
-	d, err := p.document()
+	r, err := newReader(content)
 	if err != nil {
-		return nil, err
+		return nil, ofDocument(err)
+	}
+	d, err := parser{r}.document()
+	if err != nil {
+		return nil, ofDocument(err)
 	}
 	if err := d.Validate(); err != nil {
 		return nil, err
@@ -72,7 +71,7 @@ func (p parser) document() (*Document, error) {
 	if err != nil {
 		return nil, err
 	}
-	return d, p.end()
+	return d, p.End()
 }
 
 func (p parser) consignment(list *[]Consignment) error {
@@ -121,7 +120,7 @@ func (p parser) pieces(into **Pieces) error {
 		// Strict, and without the line breaks that Go's decoder passes over.
 		pieces.Data, err = base64.StdEncoding.Strict().DecodeString(data)
 		if err != nil || strings.ContainsAny(data, "\r\n") {
-			return errorf(ErrInvalid, p.path.at("data"), "not base64 with padding and without line breaks")
+			return errorf(ErrInvalid, pointer(p.Path()).at("data"), "not base64 with padding and without line breaks")
 		}
 	}
 	*into = &pieces

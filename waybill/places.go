@@ -235,12 +235,12 @@ func (c carrier) locate(d digest.Digest) (Entry, error) {
 	if c.template == nil {
 		return c.entry, nil
 	}
-	uri, _, err := c.template.expand(d)
+	u, err := c.template.place(d)
 	if err != nil {
 		return Entry{}, &Error{Kind: ErrRefused, Where: c.entry.Where, Err: err}
 	}
 	e := c.entry
-	e.URI = uri
+	e.URI = u.String()
 	return e, nil
 }
 

@@ -1,6 +1,7 @@
 // Package webdoc gets the small documents that say where things are: bounded in
 // size and time, over the program's own HTTP client with its rules about
-// networks and redirects, and each only once in a run.
+// networks and redirects (spec/security.md §3 and §4), and each only once in a
+// run, as far as the memory for answers goes.
 package webdoc
 
 import (
@@ -11,7 +12,6 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
-	"sync"
 	"time"
 
 	"github.com/waybill-project/waybill/transport"
@@ -19,18 +19,18 @@ import (
 	"github.com/waybill-project/waybill/transport/netclass"
 )
 
-const (
-	// DefaultTimeout is how long one document may take, redirects included.
-	DefaultTimeout = 10 * time.Second
-	// maxKept is how many answers a Client remembers.
-	maxKept = 1000
-)
+// DefaultTimeout is how long one document may take, redirects included.
+const DefaultTimeout = 10 * time.Second
 
 // Document is a document that was got.
 type Document struct {
 	// URL is where it came from in the end, after redirects: what relative
 	// references in it are resolved against (RFC 3986 §5.1.3).
 	URL *url.URL
+	// Floor is the narrowest network that was allowed for URL, on the word of
+	// the redirects that led there: what else at that origin the document names
+	// may be had under the same.
+	Floor netclass.Class
 	// MediaType is that of the Content-Type, without parameters, in lower
 	// case; empty where there is none that can be read.
 	MediaType string
@@ -51,22 +51,16 @@ type Request struct {
 	// Floor is the narrowest network that may be asked; see
 	// [httpclient.Request].
 	Floor netclass.Class
+	// Header asks for the header of the answer alone (HEAD), that of a redirect
+	// included: none is followed, and nothing is larger than Max.
+	Header bool
 }
 
 // Client gets documents. It is safe for concurrent use.
 type Client struct {
 	http    *httpclient.Client
 	timeout time.Duration
-
-	mu   sync.Mutex
-	kept map[Request]*answer
-}
-
-// answer is one request's, under way until done is closed.
-type answer struct {
-	done chan struct{}
-	doc  *Document
-	err  error
+	kept    memory
 }
 
 // New returns a client that asks by way of http and gives each document that
@@ -75,20 +69,20 @@ func New(http *httpclient.Client, timeout time.Duration) *Client {
 	if timeout <= 0 {
 		timeout = DefaultTimeout
 	}
-	return &Client{http: http, timeout: timeout, kept: map[Request]*answer{}}
+	return &Client{http: http, timeout: timeout}
 }
 
 // Get returns the document, got now or earlier by the same Client: an answer,
-// also that there is none, holds for a run. Who asks while another is asking
-// waits for that answer. Errors are [*transport.Error], or ctx's.
+// also that there is none, holds for a run, unless so many others came after it
+// that it was forgotten. Who asks while another is asking waits for that answer.
+// Errors are [*transport.Error], or ctx's.
 func (c *Client) Get(ctx context.Context, r Request) (*Document, error) {
 	for {
-		a, mine := c.enter(r)
+		a, mine := c.kept.enter(r)
 		if mine {
 			a.doc, a.err = c.get(ctx, r)
-			if ctx.Err() != nil {
-				c.forget(r, a) // that was about us, not about the document
-			}
+			// What ended with ctx was about us, not about the document.
+			c.kept.settle(a, ctx.Err() == nil)
 			close(a.done)
 			return a.doc, a.err
 		}
@@ -101,27 +95,6 @@ func (c *Client) Get(ctx context.Context, r Request) (*Document, error) {
 			return a.doc, a.err
 		}
 		// Who asked gave up; ask oneself.
-	}
-}
-
-func (c *Client) enter(r Request) (a *answer, mine bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if a := c.kept[r]; a != nil {
-		return a, false
-	}
-	a = &answer{done: make(chan struct{})}
-	if len(c.kept) < maxKept {
-		c.kept[r] = a
-	}
-	return a, true
-}
-
-func (c *Client) forget(r Request, a *answer) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.kept[r] == a {
-		delete(c.kept, r)
 	}
 }
 
@@ -140,6 +113,9 @@ func (c *Client) read(ctx context.Context, r Request) (*Document, error) {
 	header := http.Header{"Accept-Encoding": {"identity"}}
 	if r.Accept != "" {
 		header.Set("Accept", r.Accept)
+	}
+	if r.Header {
+		return c.header(ctx, r, header)
 	}
 	resp, err := c.http.Do(ctx, &httpclient.Request{URL: r.URL, Header: header, Floor: r.Floor})
 	if err != nil {
@@ -165,9 +141,38 @@ func (c *Client) read(ctx context.Context, r Request) (*Document, error) {
 	if int64(len(content)) > r.Max {
 		return fail(transport.ErrPermanent, "%s", tooLarge)
 	}
-	mediaType, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	if err != nil {
-		mediaType = ""
+	return &Document{URL: resp.URL, Floor: resp.Floor, MediaType: mediaType(resp.Header), Header: resp.Header, Content: content}, nil
+}
+
+// header asks for the header of an answer. It is that of the place that was
+// asked: a redirect says what stands where it was, and may say where the same
+// is besides (RFC 6249 §6).
+func (c *Client) header(ctx context.Context, r Request, header http.Header) (*Document, error) {
+	resp, err := c.http.Do(ctx, &httpclient.Request{
+		Method: http.MethodHead, URL: r.URL, Header: header, Floor: r.Floor,
+		// What is signed isn't redirected; there is nothing to sign.
+		Sign: func(*http.Request) error { return nil },
+	})
+	var status *httpclient.StatusError
+	switch {
+	case err == nil:
+		_ = resp.Body.Close() // there is none
+		return &Document{URL: resp.URL, Floor: resp.Floor, MediaType: mediaType(resp.Header), Header: resp.Header}, nil
+	case !errors.As(err, &status) || status.Code/100 != 3:
+		return nil, err
 	}
-	return &Document{URL: resp.URL, MediaType: mediaType, Header: resp.Header, Content: content}, nil
+	u, err := url.Parse(r.URL)
+	if err != nil {
+		return nil, transport.Errorf(transport.ErrPermanent, r.URL, "malformed URL")
+	}
+	return &Document{URL: u, Floor: r.Floor, MediaType: mediaType(status.Header), Header: status.Header}, nil
+}
+
+// mediaType returns that of the Content-Type.
+func mediaType(h http.Header) string {
+	mediaType, _, err := mime.ParseMediaType(h.Get("Content-Type"))
+	if err != nil {
+		return ""
+	}
+	return mediaType
 }

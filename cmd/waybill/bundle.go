@@ -29,7 +29,7 @@ An IPFS directory that is itself such a bundle is fetched as one.`,
   waybill bundle ipfs://bafy… ./app`,
 		Args: exactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			n, err := parseName(cmd, args[0])
+			n, err := a.imageName(cmd, args[0])
 			if err != nil {
 				return err
 			}
@@ -92,7 +92,7 @@ func (a *app) unpack(ctx context.Context, s *pull.Session, dir string) error {
 	}
 	return bundle.Create(ctx, dir, img, bundle.Options{
 		MaxBytes: a.config.Bundle.MaxSize,
-		Warn:     func(message string) { s.Warn("", message) },
+		Warn:     func(message string) { s.Note(pull.EventWarning, "", message) },
 	})
 }
 

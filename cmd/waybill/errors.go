@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -12,8 +13,10 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/waybill-project/waybill/bundle"
+	"github.com/waybill-project/waybill/discovery/abd"
 	"github.com/waybill-project/waybill/fetch"
 	"github.com/waybill-project/waybill/image"
+	"github.com/waybill-project/waybill/mirrors"
 	"github.com/waybill-project/waybill/resolve"
 	"github.com/waybill-project/waybill/store"
 	"github.com/waybill-project/waybill/transport"
@@ -68,8 +71,9 @@ func classify(ctx context.Context, err error, offline bool) outcome {
 			out.Sources = append(out.Sources, outcomeSource{transport.Redact(s.URI), oneLine(reason)})
 		}
 	}
+	var usage usageError
 	var te *transport.Error
-	if fe == nil && errors.As(err, &te) {
+	if fe == nil && !errors.As(err, &usage) && errors.As(err, &te) {
 		cause := te.Kind
 		if te.Err != nil {
 			cause = te.Err
@@ -79,7 +83,13 @@ func classify(ctx context.Context, err error, offline bool) outcome {
 			out.Error = rest // the line of the source says it
 		}
 	}
-	var usage usageError
+	var split *resolve.DisagreementError
+	if errors.As(err, &split) {
+		out.Error = oneLine(fmt.Sprintf("%s: %v on what it means", split.Name, resolve.ErrDisagree))
+		for _, a := range split.Answers {
+			out.Sources = append(out.Sources, outcomeSource{transport.Redact(cmp.Or(a.By.URI, a.By.Resolver)), oneLine(a.Says())})
+		}
+	}
 	var space *store.SpaceError
 	var missing notFoundError
 	var handshake *httpclient.HandshakeError
@@ -98,6 +108,14 @@ func classify(ctx context.Context, err error, offline bool) outcome {
 	case errors.Is(err, fetch.ErrOffline), offline && errors.Is(err, resolve.ErrNotFound):
 		out.Code = exitNotFound
 		out.Hint = "run it once without --offline"
+	case split != nil:
+		out.Code = exitRefused
+		out.Hint = `find out who is right, and name the image by its digest; "waybill config" shows who has to agree`
+	case errors.As(err, new(*mirrors.Error)):
+		out.Hint = "correct what the line above names; docs/mirrors.md says what is understood"
+	case errors.Is(err, abd.ErrBlocked), errors.As(err, new(*mirrors.BlockedError)):
+		out.Code = exitRefused
+		out.Hint = "change the file named above if such images are meant to be had"
 	case errors.Is(err, resolve.ErrNotFound):
 		out.Code = exitNotFound
 		out.Hint = "check the name, and that you may read it there"

@@ -29,21 +29,22 @@ func TestClassify(t *testing.T) {
 		code    int
 		sources int
 	}{
-		"not found":      {blob(fetch.ErrNotFound), exitNotFound, 1},
-		"verification":   {blob(fetch.ErrVerification), exitVerify, 1},
-		"unavailable":    {blob(fetch.ErrUnavailable), exitFailed, 1},
-		"refused":        {blob(transport.ErrRefused), exitRefused, 1},
-		"offline":        {blob(fetch.ErrOffline), exitNotFound, 1},
-		"name":           {fmt.Errorf("%w: x", resolve.ErrNotFound), exitNotFound, 0},
-		"registry down":  {transport.Errorf(transport.ErrTemporary, "docker://h/a", "refused"), exitFailed, 1},
-		"login":          {transport.Errorf(transport.ErrUnauthorized, "docker://h/a", "401"), exitFailed, 1},
-		"platform":       {image.ErrNoPlatform, exitNotFound, 0},
-		"diff id":        {bundle.ErrDiffID, exitVerify, 0},
-		"disk full":      {&store.SpaceError{Need: 2, Have: 1, Path: "/s"}, exitFailed, 0},
-		"usage":          {usageError{nil, errors.New("what?")}, exitUsage, 0},
-		"store":          {notFoundError{"gone", "look elsewhere"}, exitNotFound, 0},
-		"anything else":  {errors.New("odd"), exitFailed, 0},
-		"directory used": {bundle.ErrOccupied, exitFailed, 0},
+		"not found":        {blob(fetch.ErrNotFound), exitNotFound, 1},
+		"verification":     {blob(fetch.ErrVerification), exitVerify, 1},
+		"unavailable":      {blob(fetch.ErrUnavailable), exitFailed, 1},
+		"refused":          {blob(transport.ErrRefused), exitRefused, 1},
+		"offline":          {blob(fetch.ErrOffline), exitNotFound, 1},
+		"name":             {fmt.Errorf("%w: x", resolve.ErrNotFound), exitNotFound, 0},
+		"registry down":    {transport.Errorf(transport.ErrTemporary, "docker://h/a", "refused"), exitFailed, 1},
+		"login":            {transport.Errorf(transport.ErrUnauthorized, "docker://h/a", "401"), exitFailed, 1},
+		"platform":         {image.ErrNoPlatform, exitNotFound, 0},
+		"diff id":          {bundle.ErrDiffID, exitVerify, 0},
+		"disk full":        {&store.SpaceError{Need: 2, Have: 1, Path: "/s"}, exitFailed, 0},
+		"usage":            {usageError{nil, errors.New("what?")}, exitUsage, 0},
+		"usage of a place": {usageError{nil, fmt.Errorf("name: %w", transport.Errorf(transport.ErrPermanent, "s3://…", "no bucket"))}, exitUsage, 0},
+		"store":            {notFoundError{"gone", "look elsewhere"}, exitNotFound, 0},
+		"anything else":    {errors.New("odd"), exitFailed, 0},
+		"directory used":   {bundle.ErrOccupied, exitFailed, 0},
 	} {
 		t.Run(what, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer

@@ -22,12 +22,8 @@ import (
 	"github.com/waybill-project/waybill/transport"
 )
 
-// locateOutput is the "locate" shape of the contract.
-type locateOutput struct {
-	Name  string        `json:"name,omitempty"`
-	Blobs []locatedBlob `json:"blobs"`
-}
-
+// locatedBlob is one of the "blobs" in the "locate" shape of the contract. There may
+// be very many, so that each is written when it is known.
 type locatedBlob struct {
 	Digest    digest.Digest  `json:"digest"`
 	Size      int64          `json:"size"`
@@ -71,7 +67,7 @@ size, sends parts of it, how soon and how fast. What it sends is not verified.`,
   waybill locate sha256:… --from s3://blobs --probe --json | jq '.blobs[].routes[]'`,
 		Args: exactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			n, err := parseName(cmd, args[0])
+			n, err := a.imageName(cmd, args[0])
 			if err != nil {
 				return err
 			}
@@ -99,6 +95,12 @@ func (a *app) locate(ctx context.Context, n name.Name, req pull.Request, probed 
 	if err != nil {
 		return err
 	}
+	if n.Kind == name.Digest && req.Size < 0 {
+		// Where the blob is here it is known what others should say.
+		if size, err := st.Stat(n.Digest); err == nil {
+			req.Size = size
+		}
+	}
 	renderer := progress.New(a.flags.progress, a.stderr, progress.Options{})
 	p, err := a.puller(st)
 	if err != nil {
@@ -111,14 +113,21 @@ func (a *app) locate(ctx context.Context, n name.Name, req pull.Request, probed 
 			return outputOfProbe(probe.Route(ctx, p.Fetch.Transport, r, blob.Descriptor))
 		}
 	}
-	out := locateOutput{Blobs: []locatedBlob{}}
+	out := spool{}
+	defer out.close()
+	out.text("{\n")
 	if n.Kind != name.Digest {
 		abs, err := n.Absolute()
 		if err != nil {
 			return err
 		}
-		out.Name = abs.String()
+		out.text(`  "name": `)
+		if err := out.encode(abs.String(), ""); err != nil {
+			return err
+		}
+		out.text(",\n")
 	}
+	out.text(`  "blobs": [`)
 	known := false
 	for b, err := range locateAll(p.Look(ctx, n, req), ask) {
 		known = known || len(b.Routes) > 0
@@ -126,7 +135,9 @@ func (a *app) locate(ctx context.Context, n name.Name, req pull.Request, probed 
 		case err != nil:
 			return err
 		case a.flags.json:
-			out.Blobs = append(out.Blobs, b)
+			if err := out.element(b); err != nil {
+				return err
+			}
 		case len(b.Routes) > 0:
 			if err := b.print(a.stdout, probed); err != nil {
 				return err
@@ -136,10 +147,11 @@ func (a *app) locate(ctx context.Context, n name.Name, req pull.Request, probed 
 	if !known {
 		return notFoundError{fmt.Sprintf("no place is known for %s", n.Familiar()), "name a source that has it with --from URI"}
 	}
-	if a.flags.json {
-		return a.printJSON(out)
+	if !a.flags.json {
+		return nil
 	}
-	return nil
+	out.text("\n  ]\n}\n")
+	return out.writeTo(a.stdout)
 }
 
 // locating bounds how many blobs are located at once, and how many places are

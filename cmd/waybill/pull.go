@@ -21,7 +21,8 @@ func (a *app) pullCommand() *cobra.Command {
 		Long: `Pull resolves NAME, fetches every blob of the image from all the places it may
 be had at once, verifies each, and keeps the image in the store. NAME is a
 registry reference, the URI of a layout or archive ("waybill help sources" lists
-what there is), or a digest (then give --from).
+what there is), a name that somebody publishes (HOST/PATH#FRAGMENT,
+parcel:HOST/PATH, abd:IDENTIFIER, appc:NAME), or a digest (then give --from).
 
 An interrupted pull goes on where it stopped, from any source.`,
 		Example: `  waybill pull alpine
@@ -31,7 +32,7 @@ An interrupted pull goes on where it stopped, from any source.`,
   waybill pull registry.example/app:1 --offline`,
 		Args: exactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			n, err := parseName(cmd, args[0])
+			n, err := a.imageName(cmd, args[0])
 			if err != nil {
 				return err
 			}
@@ -74,9 +75,9 @@ func (a *app) pull(ctx context.Context, n name.Name, req pull.Request, beside du
 		return nil, err
 	}
 	started := make(chan struct{})
-	a.reading.warn = func(source, text string) {
+	a.reading.note = func(what fetch.EventType, source, text string) {
 		if <-started; session != nil {
-			session.Warn(source, text)
+			session.Note(what, source, text)
 		}
 	}
 	p.Observe = func(ev pull.Event) { a.show(renderer, ev) }
@@ -110,7 +111,8 @@ func (a *app) pull(ctx context.Context, n name.Name, req pull.Request, beside du
 // -v and explain.
 var notable = map[fetch.EventType]bool{
 	fetch.EventResumed: true, fetch.EventGone: true, fetch.EventDemoted: true,
-	fetch.EventMismatch: true, fetch.EventQuarantined: true, "warning": true,
+	fetch.EventMismatch: true, fetch.EventQuarantined: true,
+	pull.EventUnanswered: true, pull.EventIgnored: true, pull.EventWarning: true,
 }
 
 func (a *app) show(r *progress.Renderer, ev pull.Event) {
@@ -143,7 +145,7 @@ func (a *app) printPull(r *pull.Record) error {
 }
 
 func (a *app) fetchCommand() *cobra.Command {
-	var from []string
+	var from, bills []string
 	var out string
 	size := int64(-1)
 	cmd := &cobra.Command{
@@ -169,7 +171,7 @@ to FILE or stdout. Nothing is written before the whole was verified. Without
 			if a.flags.json && (out == "" || out == "-") {
 				return usageError{cmd, fmt.Errorf("--json and the blob can't both go to stdout; give -o FILE")}
 			}
-			req, err := a.request(cmd, n, &imageFlags{from: from})
+			req, err := a.request(cmd, n, &imageFlags{from: from, waybills: bills})
 			if err != nil {
 				return err
 			}
@@ -182,6 +184,7 @@ to FILE or stdout. Nothing is written before the whole was verified. Without
 		},
 	}
 	fromFlag(cmd, &from, "ask the source `URI`")
+	waybillFlag(cmd, &bills)
 	cmd.Flags().Int64Var(&size, "size", -1, "the blob has `N` bytes")
 	cmd.Flags().StringVarP(&out, "output", "o", "", "write to `FILE` instead of stdout")
 	return cmd

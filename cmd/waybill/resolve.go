@@ -24,14 +24,16 @@ func (a *app) resolveCommand() *cobra.Command {
 		Use:   "resolve NAME",
 		Short: "Say which image a name means, and who said so",
 		Long: `Resolve asks whoever may answer for NAME which image it means: the registry and
-its mirrors, a layout, or the host that publishes it (HOST/PATH#FRAGMENT,
-parcel:HOST/PATH). It prints the digest; with --json the whole descriptor, and
-who said so and when. Nothing is fetched or kept.`,
+its mirrors, a layout, or whoever publishes it (HOST/PATH#FRAGMENT,
+parcel:HOST/PATH, abd:IDENTIFIER, appc:NAME). The configuration may name others,
+have all of them agree, or let the last known answer do. It prints the digest;
+with --json the whole descriptor, and who said so and when. Nothing is fetched
+or kept.`,
 		Example: `  waybill resolve alpine:3.20
   waybill resolve 'example.com/app#1.0' --json | jq .by`,
 		Args: exactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			n, err := parseName(cmd, args[0])
+			n, err := a.imageName(cmd, args[0])
 			if err != nil {
 				return err
 			}
@@ -46,16 +48,20 @@ who said so and when. Nothing is fetched or kept.`,
 			if err != nil {
 				return err
 			}
-			by := resolution.By
-			by.URI = transport.Redact(by.URI)
+			by := resolution.By.All()
+			for i := range by {
+				by[i].URI = transport.Redact(by[i].URI)
+			}
 			if a.flags.json {
-				return a.printJSON(resolveOutput{n.String(), resolution.Descriptor, []resolve.Testimony{by}})
+				return a.printJSON(resolveOutput{n.String(), resolution.Descriptor, by})
 			}
 			if err := a.printf("%s\n", resolution.Descriptor.Digest); err != nil || a.flags.quiet {
 				return err
 			}
 			w := tabwriter.NewWriter(a.stderr, 0, 0, 2, ' ', 0)
-			fmt.Fprintf(w, "said by\t%s (%s)\nat\t%s\n", oneLine(by.URI), by.Resolver, by.Time.Local().Format(time.DateTime))
+			for _, who := range by {
+				fmt.Fprintf(w, "said by\t%s (%s)\nat\t%s\n", oneLine(who.URI), who.Resolver, who.Time.Local().Format(time.DateTime))
+			}
 			return w.Flush()
 		},
 	}
@@ -71,7 +77,7 @@ func (a *app) resolver() (resolve.Resolver, error) {
 	if err != nil {
 		return nil, err
 	}
-	return resolve.Retry{Resolver: t.names(), Timeout: a.config.Fetch.FirstByte, Observe: func(err error, wait time.Duration) {
+	return resolve.Retry{Resolver: a.names(t), Timeout: a.config.Fetch.FirstByte, Observe: func(err error, wait time.Duration) {
 		a.warn("asking again in %v: %v", wait, err)
 	}}, nil
 }

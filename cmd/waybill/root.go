@@ -98,6 +98,7 @@ delivers a store or a runnable OCI bundle.`,
 	f.BoolVarP(&a.flags.verbose, "verbose", "v", false, "say on stderr what happens")
 	f.BoolVarP(&a.flags.quiet, "quiet", "q", false, "say nothing but errors on stderr")
 	f.BoolVar(&a.flags.offline, "offline", false, "ask nobody: use what is in the store")
+	f.String("freshness", "", "let answers about names be `fresh|stale-ok|pinned`, whatever the configuration says")
 	f.StringSliceVar(&a.flags.plainHTTP, "plain-http", nil, "ask registries over plain http where they don't speak TLS; only =`HOST` where one is given")
 	f.StringSliceVar(&a.flags.insecure, "insecure", nil, "don't verify TLS certificates; only those of =`HOST` where one is given")
 	f.Lookup("plain-http").NoOptDefVal = anyHost
@@ -122,6 +123,10 @@ func registerCompletions(root *cobra.Command) {
 	if err := root.RegisterFlagCompletionFunc("progress", cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)); err != nil {
 		panic(err) // the flag doesn't exist: a mistake in this file
 	}
+	freshness := []string{"fresh", "stale-ok", "pinned"}
+	if err := root.RegisterFlagCompletionFunc("freshness", cobra.FixedCompletions(freshness, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+		panic(err) // the same
+	}
 	if err := root.MarkPersistentFlagDirname("store"); err != nil {
 		panic(err)
 	}
@@ -139,6 +144,11 @@ func (a *app) configure(cmd *cobra.Command) error {
 		return err
 	}
 	c := a.config
+	if f := cmd.Flag("freshness"); f != nil && f.Changed {
+		if err := c.Override("resolve.freshness", f.Value.String(), "--freshness"); err != nil {
+			return usageError{cmd, err}
+		}
+	}
 	for _, name := range []string{"platform", "progress"} {
 		if f := cmd.Flag(name); f != nil && f.Changed {
 			if err := c.Override(name, f.Value.String(), "--"+name); err != nil {

@@ -30,15 +30,21 @@ func (a *app) puller(st *store.Store) (*pull.Puller, error) {
 	if err != nil {
 		return nil, err
 	}
+	locators, err := a.locators(t)
+	if err != nil {
+		return nil, err
+	}
 	c := a.config.Fetch
 	return &pull.Puller{
 		Store: st,
 		Fetch: fetch.Options{
-			Transport:      transport.ByOrigin{Local: t.Schemes, Remote: t.forOthers()},
+			Transport:      transport.ByOrigin{Local: t.Schemes, Remote: t.others},
 			MaxConnections: c.MaxConnections, FirstByte: c.FirstByte, Stall: c.Stall, MinRate: c.MinRate,
 		},
-		Names:    t.names(),
-		Locate:   t.located,
+		Names:    a.names(t),
+		Locate:   func(n name.Name) (locate.Locator, error) { return a.located(t, n) },
+		Locators: locators,
+		Further:  a.further(t),
 		Parallel: c.Parallel,
 	}, nil
 }
@@ -63,11 +69,13 @@ func named(hosts []string, host string) bool {
 // imageFlags are the flags of commands that take an image in.
 type imageFlags struct {
 	from     []string
+	waybills []string
 	platform string
 }
 
 func (f *imageFlags) add(cmd *cobra.Command) {
 	fromFlag(cmd, &f.from, "ask the source `URI` too, for every blob")
+	waybillFlag(cmd, &f.waybills)
 	cmd.Flags().StringVar(&f.platform, "platform", "", "take `OS/ARCH[/VARIANT]` of an image for several, or all (default this machine's)")
 }
 
@@ -85,41 +93,56 @@ func (a *app) request(cmd *cobra.Command, n name.Name, f *imageFlags) (pull.Requ
 	if err != nil {
 		return req, err
 	}
+	var places []string
 	if n.Kind == name.Place {
 		if err := t.check(n.Path); err != nil {
 			return req, usageError{cmd, fmt.Errorf("name: %w", err)}
 		}
+		places = append(places, n.Path)
 	}
 	for _, uri := range f.from {
 		l, err := locate.From(uri, "--from")
 		if err == nil {
-			err = checkRoutes(cmd.Context(), t, l)
+			var uris []string
+			uris, err = checkRoutes(cmd.Context(), t, l)
+			places = append(places, uris...)
 		}
 		if err != nil {
 			return req, usageError{cmd, fmt.Errorf("--from: %w", err)}
 		}
 		req.From = append(req.From, l)
 	}
-	return req, nil
+	if req.Hints, err = a.hints(cmd, t, n, f.waybills); err != nil {
+		return req, err
+	}
+	req.Elsewhere = len(f.waybills) > 0
+	if req.Offline {
+		return req, nil
+	}
+	return req, t.prepare(cmd.Context(), places)
 }
 
 // checkRoutes has the transport of a source look at its URI.
-func checkRoutes(ctx context.Context, t *transports, l locate.Locator) error {
+func checkRoutes(ctx context.Context, t *transports, l locate.Locator) (uris []string, err error) {
 	any := ocispec.Descriptor{Digest: digest.FromBytes(nil), Size: 0}
 	for r, err := range l.Locate(ctx, any) {
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if err := t.check(r.URI); err != nil {
-			return err
+			return nil, err
 		}
+		uris = append(uris, r.URI)
 	}
-	return nil
+	return uris, nil
 }
 
 // parseName reads an image's name from the command line.
 func parseName(cmd *cobra.Command, s string) (name.Name, error) {
 	n, err := name.Parse(s)
+	if err == nil {
+		err = checkPublished(n)
+	}
 	if err != nil {
 		return n, usageError{cmd, err}
 	}

@@ -8,7 +8,6 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
-	"github.com/waybill-project/waybill/config"
 	"github.com/waybill-project/waybill/image"
 	"github.com/waybill-project/waybill/store"
 )
@@ -66,7 +65,7 @@ func (a *app) rmCommand() *cobra.Command {
 		Args:              exactArgs(1),
 		ValidArgsFunction: a.completeRefs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			n, err := parseName(cmd, args[0])
+			n, err := a.storedName(cmd, args[0])
 			if err != nil {
 				return err
 			}
@@ -178,38 +177,6 @@ func (a *app) dfCommand() *cobra.Command {
 				return a.printJSON(usageOutput{u.Blobs, u.Bytes, u.Ingests, u.IngestBytes})
 			}
 			return a.printf("%d blobs, %s\n%d partials, %s\n", u.Blobs, size(u.Bytes), u.Ingests, size(u.IngestBytes))
-		},
-	}
-}
-
-func (a *app) configCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "config",
-		Short: "Show the configuration in force and where each value comes from",
-		Example: `  waybill config
-  waybill config --json | jq '.[] | select(.from != "default")'`,
-		Args: exactArgs(0),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			out := []config.Value{}
-			for v := range a.config.Values() {
-				out = append(out, v)
-			}
-			t, err := a.transports()
-			if err != nil {
-				return err
-			}
-			for v := range t.mirrors.Values() {
-				out = append(out, config.Value{Key: string(v.Kind) + "." + v.Key, Value: v.Value, From: v.From})
-			}
-			if a.flags.json {
-				return a.printJSON(out)
-			}
-			w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "KEY\tVALUE\tFROM")
-			for _, v := range out {
-				fmt.Fprintf(w, "%s\t%s\t%s\n", v.Key, oneLine(v.Value), v.From)
-			}
-			return w.Flush()
 		},
 	}
 }

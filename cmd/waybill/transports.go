@@ -6,16 +6,17 @@ import (
 	"fmt"
 	osexec "os/exec"
 	"strings"
+	"sync"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/waybill-project/waybill/credentials"
-	ocidiscovery "github.com/waybill-project/waybill/discovery/oci"
-	"github.com/waybill-project/waybill/discovery/parcel"
-	"github.com/waybill-project/waybill/locate"
+	"github.com/waybill-project/waybill/discovery/follow"
+	"github.com/waybill-project/waybill/fetch"
 	"github.com/waybill-project/waybill/mirrors"
 	"github.com/waybill-project/waybill/name"
+	"github.com/waybill-project/waybill/pull"
 	"github.com/waybill-project/waybill/resolve"
 	"github.com/waybill-project/waybill/transport"
 	"github.com/waybill-project/waybill/transport/archive"
@@ -34,6 +35,7 @@ import (
 	"github.com/waybill-project/waybill/transport/sftp"
 	"github.com/waybill-project/waybill/transport/sftp/openssh"
 	"github.com/waybill-project/waybill/transport/tree"
+	"github.com/waybill-project/waybill/transport/webarchive"
 	"github.com/waybill-project/waybill/webdoc"
 )
 
@@ -48,28 +50,42 @@ type transports struct {
 	gateways *ipfs.Transport
 	mirrors  *mirrors.Config
 	docs     *webdoc.Client
-	// warn tells of what a registry wants its users to know.
-	warn func(source, text string)
+	// others are the transports for places that other people's documents name:
+	// they keep out of private networks and have no credentials to send. What
+	// isn't among them is nobody else's to name.
+	others transport.Schemes
+	// note tells of what came of asking about names and places: an event of a
+	// pull, with who or which document it is about.
+	note func(what fetch.EventType, source, text string)
 }
 
 // newTransports makes them. Nothing is asked of anyone.
 func (a *app) newTransports() (*transports, error) {
 	c := a.config
-	t := &transports{archives: &archive.Transport{TempDir: c.Store}, torrents: bittorrent.New(a.torrentOptions())}
-	t.warn = func(source, text string) { a.warn("%s: %s", transport.Redact(source), oneLine(text)) }
+	t := &transports{archives: &archive.Transport{TempDir: c.Store}}
+	t.note = func(what fetch.EventType, source, text string) {
+		say := a.warn
+		if what == pull.EventDocument || what == pull.EventAbsent {
+			say = a.detail
+		}
+		say("%s: %s", transport.Redact(source), oneLine(text))
+	}
 	var err error
 	note := func(n mirrors.Note) { a.detail("%s: %s", n.Where, n.Text) }
-	if t.mirrors, err = mirrors.Load(mirrors.Options{Note: note}); err != nil {
+	broken := func(e *mirrors.Error) { a.warn("%s", e) }
+	if t.mirrors, err = mirrors.Load(mirrors.Options{Note: note, Broken: broken}); err != nil {
 		return nil, err
 	}
 	base := httpclient.Options{
-		CertDirs:  c.Registry.Certs,
-		Insecure:  func(host string) bool { return named(a.flags.insecure, host) || c.HostInsecure(host) },
-		Trusted:   c.HostTrusted,
-		UserAgent: "waybill/" + programVersion(),
+		CertDirs:        c.Registry.Certs,
+		Insecure:        func(host string) bool { return named(a.flags.insecure, host) || c.HostInsecure(host) },
+		Trusted:         c.HostTrusted,
+		TrustedNetworks: c.Network.Trusted,
+		UserAgent:       "waybill/" + programVersion(),
 	}
 	t.http = httpclient.New(base)
 	t.docs = webdoc.New(t.http, 0)
+	t.torrents = bittorrent.New(a.torrentOptions(t.http))
 	t.registry = registry.New(registry.Options{
 		HTTP:        t.http,
 		HTTPFor:     t.mirrors.HTTPFor(base),
@@ -77,9 +93,12 @@ func (a *app) newTransports() (*transports, error) {
 		PlainHTTP: func(host string) bool {
 			return named(a.flags.plainHTTP, host) || c.HostPlainHTTP(host)
 		},
-		Warn: func(host, text string) { t.warn("docker://"+host, text) },
+		Warn: func(host, text string) { t.note(pull.EventWarning, "docker://"+host, text) },
 	})
-	t.gateways, err = ipfs.New(t.http, ipfs.Options{Gateways: c.IPFS.Gateways, Routers: c.IPFS.Routers})
+	t.gateways, err = ipfs.New(t.http, ipfs.Options{
+		Gateways: c.IPFS.Gateways, Routers: c.IPFS.Routers,
+		Warn: func(base, text string) { t.note(pull.EventWarning, base, text) },
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -96,12 +115,26 @@ func (a *app) newTransports() (*transports, error) {
 		"ipfs":   t.gateways, "ipns": t.gateways, "ipfs+https": t.gateways, "ipfs+http": t.gateways,
 		"magnet": t.torrents, "torrent": t.torrents,
 	}
+	strangers := a.torrentOptions(t.http)
+	strangers.Public, strangers.ListenPort, strangers.Seed, strangers.Content = true, 0, false, nil
+	t.others = transport.Schemes{
+		"http": web, "https": web, "docker": t.registry,
+		"ipfs": t.gateways, "ipfs+https": t.gateways, "ipfs+http": t.gateways,
+		"ftp":                ftp.New(ftp.Options{Public: true, Trusted: c.HostTrusted, TrustedNetworks: c.Network.Trusted}),
+		"magnet":             bittorrent.New(strangers),
+		follow.ArchiveScheme: webarchive.New(web, transport.RemotePublic),
+	}
 	return t, nil
 }
 
-func (a *app) torrentOptions() bittorrent.Options {
+// Close closes every connection.
+func (t *transports) Close() error { return errors.Join(t.Schemes.Close(), t.others.Close()) }
+
+func (a *app) torrentOptions(client *httpclient.Client) bittorrent.Options {
 	c := a.config.BitTorrent
 	return bittorrent.Options{
+		Trusted:      a.config.Network.Trusted,
+		HTTP:         client,
 		Memory:       c.Memory,
 		MaxDownload:  c.MaxDownload,
 		MaxUpload:    c.MaxUpload,
@@ -127,45 +160,6 @@ func (a *app) blobContent(d digest.Digest) (bittorrent.Content, int64, bool) {
 		return nil, 0, false
 	}
 	return b, b.Size(), true
-}
-
-// names are the resolvers of names: the one place where kinds of names meet
-// them.
-func (t *transports) names() resolve.Names {
-	places := finders{}
-	for scheme, tr := range t.Schemes {
-		if f, ok := tr.(resolve.Finder); ok {
-			places[scheme] = f
-		}
-	}
-	tell := func(where, text string) { t.warn(where, text) }
-	return resolve.Names{
-		name.Registry: mirrors.Names{Config: t.mirrors, Client: t.registry, Note: tell}, name.Digest: resolve.Digests{},
-		name.Host: ocidiscovery.Names{Resolver: ocidiscovery.New(ocidiscovery.Options{
-			Docs: t.docs, Note: func(n ocidiscovery.Note) { t.warn(n.Where, n.Text) },
-		})},
-		name.Parcel: parcel.Names{Client: parcel.New(parcel.Options{
-			Docs: t.docs, Note: func(n parcel.Note) { t.warn(n.Where, n.Text) },
-		})},
-		name.Layout: resolve.Local{Finder: layout.Transport{}}, name.OCIArchive: resolve.Local{Finder: t.archives},
-		name.DockerArchive: resolve.Local{Finder: t.archives}, name.Place: resolve.Local{Finder: places},
-	}
-}
-
-// located returns the locator of the places a name itself speaks of.
-func (t *transports) located(n name.Name) (locate.Locator, error) {
-	if n.Kind == name.Registry {
-		return t.mirrors.Locator(n)
-	}
-	return locate.FromName(n, "name")
-}
-
-// forOthers are the transports for places that other people's documents name:
-// they keep out of private networks and have no credentials to send. What isn't
-// among them is nobody else's to name.
-func (t *transports) forOthers() transport.Schemes {
-	web := https.New(t.http)
-	return transport.Schemes{"http": web, "https": web, "ipfs": t.gateways}
 }
 
 // finders finds images at places by the scheme of their URI.
@@ -197,4 +191,15 @@ func (t *transports) check(uri string) error {
 		}
 	}
 	return t.Schemes.Check(uri)
+}
+
+// prepare has the user asked what places want to know of them, before a bar is
+// drawn or a deadline runs. What goes wrong Open says, and who is then left.
+func (t *transports) prepare(ctx context.Context, uris []string) error {
+	var all sync.WaitGroup
+	for _, uri := range uris {
+		all.Go(func() { _ = t.Prepare(ctx, uri) })
+	}
+	all.Wait()
+	return ctx.Err()
 }

@@ -24,6 +24,7 @@ func (s *suite) cancel() {
 		if wrong := wrongCancel(err); wrong != nil {
 			t.Errorf("Open: %v", wrong)
 		}
+		s.checkCancelledSize(t, ctx, p.route, p.desc)
 	})
 	s.t.Run("between Reads", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -119,6 +120,24 @@ func (s *suite) checkStalledOpen(t *testing.T, route transport.Route, desc ocisp
 	}
 	if wrong := wrongCancel(err); wrong != nil {
 		t.Errorf("Open: %v", wrong)
+	}
+	ctx, cancel = context.WithCancel(t.Context())
+	time.AfterFunc(300*time.Millisecond, cancel)
+	s.checkCancelledSize(t, ctx, route, desc)
+}
+
+// checkCancelledSize asks for a size with a context that is cancelled, or soon
+// is. A transport may know the size without asking anyone.
+func (s *suite) checkCancelledSize(t *testing.T, ctx context.Context, route transport.Route, desc ocispec.Descriptor) {
+	t.Helper()
+	sizer, ok := s.h.Transport.(transport.Sizer)
+	if !ok {
+		return
+	}
+	var err error
+	within(t, s.prompt, "Size with a cancelled context", func(*notes) { _, err = sizer.Size(ctx, route, desc) })
+	if err != nil && wrongCancel(err) != nil {
+		t.Errorf("Size: %v", wrongCancel(err))
 	}
 }
 

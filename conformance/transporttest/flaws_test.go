@@ -67,6 +67,11 @@ var flaws = []struct {
 			return r.Open(ctx, route, desc, offset, length)
 		}
 	})},
+	{"all for nothing", "Ranges", "nothing_in_the_middle", "more than the 0 bytes", asked(func(d *ocispec.Descriptor, off, n *int64) {
+		if *n == 0 {
+			*n = d.Size - *off
+		}
+	})},
 	{"both reader and error", "Ranges", "whole", "want exactly one", opens(func(r *reference) opener {
 		return func(ctx context.Context, route transport.Route, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error) {
 			return io.NopCloser(strings.NewReader("")), transport.Errorf(transport.ErrTemporary, route.URI, "something")
@@ -197,6 +202,16 @@ var flaws = []struct {
 			return r.Open(context.Background(), route, desc, offset, length)
 		}
 	})},
+	{"shortened by a byte too much", "Reading", "shortened", "after Shorten", opens(func(r *reference) opener {
+		return func(ctx context.Context, route transport.Route, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error) {
+			body, err := r.Open(ctx, route, desc, offset, length)
+			if err != nil {
+				return nil, err
+			}
+			return &shortened{ReadCloser: body, left: length}, nil
+		}
+	})},
+
 	{"Open waits with a cancelled context", "Cancel", "while_Open_waits_for_a_paused_server", "Open hangs", opens(func(r *reference) opener {
 		return func(ctx context.Context, route transport.Route, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error) {
 			if err := ctx.Err(); err != nil {
@@ -214,6 +229,12 @@ var flaws = []struct {
 			}}, nil
 		}
 	})},
+	{"Size waits with a cancelled context", "Cancel", "while_Open_waits_for_a_paused_server", "Size with a cancelled context hangs", func(h *transporttest.Harness) {
+		r := newReference()
+		h.Transport = &flawed{reference: r, size: func(_ context.Context, route transport.Route, desc ocispec.Descriptor) (int64, error) {
+			return r.Size(context.Background(), route, desc)
+		}}
+	}},
 	{"Read doesn't mind its context", "Cancel", "between_Reads", "everything came", opens(unminded)},
 	{"Read waits with a cancelled context", "Cancel", "while_Read_waits", "hangs", opens(unminded)},
 	{"cancelled is temporary", "Cancel", "between_Reads", "want context.Canceled", another(context.Canceled, transport.ErrTemporary)},
@@ -343,4 +364,22 @@ var flaws = []struct {
 			return int64(int32(size)), err
 		}}
 	}},
+}
+
+// shortened forgets a byte of what is still wanted.
+type shortened struct {
+	io.ReadCloser
+	read, left int64
+}
+
+func (s *shortened) Shorten(length int64) { s.left = min(s.left, length-1-s.read) }
+
+func (s *shortened) Read(p []byte) (int, error) {
+	if s.left <= 0 {
+		return 0, io.EOF
+	}
+	n, err := s.ReadCloser.Read(p[:min(int64(len(p)), s.left)])
+	s.read += int64(n)
+	s.left -= int64(n)
+	return n, err
 }

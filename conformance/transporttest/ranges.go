@@ -44,6 +44,14 @@ func (s *suite) ranges() {
 		s.checkWhole(t, p, desc, -1)
 	})
 
+	for _, r := range []span{
+		{"nothing at the start", 0, 0},
+		{"nothing in the middle", p.blob.Size / 2, 0},
+		{"nothing at the end", p.blob.Size, 0},
+	} {
+		s.t.Run(r.name, func(t *testing.T) { s.checkNothing(t, p, r) })
+	}
+
 	one := s.put(1)
 	s.t.Run("blob of one byte", func(t *testing.T) { s.checkWhole(t, one, one.desc, 1) })
 	empty := s.put(0)
@@ -86,6 +94,25 @@ func (s *suite) checkRange(t *testing.T, p placed, r span) {
 	within(t, s.patience, "reading", func(t *notes) {
 		if err := expect(body, p.blob, r.offset, r.length, 32*1024); err != nil {
 			t.Errorf("%d bytes at %d: %v", r.length, r.offset, err)
+		}
+	})
+}
+
+// checkNothing opens a range of no bytes of a blob that has some. Nobody needs
+// one, and not every protocol has words for it: it yields nothing or is an error.
+func (s *suite) checkNothing(t *testing.T, p placed, r span) {
+	t.Helper()
+	body, err := s.open(t, t.Context(), p.route, p.desc, r.offset, 0)
+	if err != nil {
+		if wrong := wrongError(err, p.route, transport.ErrPermanent, transport.ErrRangeUnsupported); wrong != nil {
+			t.Errorf("Open of no bytes: %v", wrong)
+		}
+		return
+	}
+	defer s.close(t, body)
+	within(t, s.patience, "reading", func(t *notes) {
+		if err := expect(body, p.blob, r.offset, 0, 32*1024); err != nil {
+			t.Errorf("no bytes at %d: %v", r.offset, err)
 		}
 	})
 }

@@ -63,6 +63,7 @@ func (s *suite) reading() {
 	})
 	big := s.put(large)
 	s.t.Run("in little memory", func(t *testing.T) { s.checkMemory(t, big) })
+	s.t.Run("shortened", func(t *testing.T) { s.checkShorten(t, big) })
 	s.t.Run("into an empty buffer", func(t *testing.T) {
 		body := s.mustOpen(t, t.Context(), p, 0, p.blob.Size)
 		defer s.close(t, body)

@@ -31,7 +31,7 @@ func (r *reference) Close() error {
 }
 
 func (r *reference) Open(ctx context.Context, route transport.Route, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error) {
-	if desc.Size >= 0 && length > desc.Size-offset {
+	if desc.Size >= 0 && length > desc.Size-offset || length == 0 && desc.Size > 0 {
 		return nil, transport.Errorf(transport.ErrPermanent, route.URI, "no %d bytes at %d", length, offset)
 	}
 	var asked string

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/waybill-project/waybill/discovery"
 	"github.com/waybill-project/waybill/discovery/abd"
 	"github.com/waybill-project/waybill/discovery/target"
 	"github.com/waybill-project/waybill/name"
@@ -213,7 +214,7 @@ func TestMetadata(t *testing.T) {
 			uri := strings.TrimPrefix(n.URL("etcd.coreos.com"), "https://etcd.coreos.com")
 			site := webhosts.Start(t, map[string]http.Handler{"etcd.coreos.com": webhosts.Files{uri: v.Metadata}})
 			var told []string
-			c := abd.New(abd.Options{Docs: site.Docs, Note: func(n abd.Note) { told = append(told, n.Text) }})
+			c := abd.New(abd.Options{Docs: site.Docs, Note: func(n discovery.Note) { told = append(told, n.Text) }})
 			found, errs := collect(c, t.Context(), n)
 			if v.Error != "" {
 				if len(errs) != 1 || !strings.Contains(errs[0].Error(), v.Error) && !slices.ContainsFunc(told, func(s string) bool { return strings.Contains(s, v.Error) }) {
@@ -369,7 +370,7 @@ func TestNFS(t *testing.T) {
 	var told []string
 	c := abd.New(abd.Options{
 		Configs: []abd.Config{{Prefix: "com.coreos*", Strategy: abd.StrategyNFS, FetchURI: "nfs://" + share}},
-		Note:    func(n abd.Note) { told = append(told, n.Text) },
+		Note:    func(n discovery.Note) { told = append(told, n.Text) },
 	})
 	found, errs := collect(c, t.Context(), parse(t, "com.coreos.etcd"))
 	if len(found) != 1 || len(errs) != 0 {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 
+	"github.com/waybill-project/waybill/discovery"
 	"github.com/waybill-project/waybill/discovery/target"
 	"github.com/waybill-project/waybill/resolve"
 	"github.com/waybill-project/waybill/webdoc"
@@ -13,13 +14,6 @@ import (
 
 // ErrBlocked ends a search at a configuration with the strategy io.abd.noop.
 var ErrBlocked = errors.New("blocked by configuration")
-
-// Note says in one line what was read, skipped or refused, and where.
-type Note struct {
-	// Where is the URL or file it is about, or the configuration.
-	Where string
-	Text  string
-}
 
 // Options configures a [Client].
 type Options struct {
@@ -30,14 +24,14 @@ type Options struct {
 	// Note, where set, is told of each document that was read and of each
 	// document, entry and mirror that was not used, [MaxNotes] of each sort for
 	// one document.
-	Note func(Note)
+	Note func(discovery.Note)
 }
 
 // Client discovers artefacts. It is safe for concurrent use where Note is.
 type Client struct {
 	docs    *webdoc.Client
 	configs []Config
-	tell    func(Note)
+	tell    func(discovery.Note)
 }
 
 // New returns a client.
@@ -49,10 +43,16 @@ func New(o Options) *Client {
 	return c
 }
 
-func (c *Client) note(where, format string, args ...any) {
+func (c *Client) note(n discovery.Note, format string, args ...any) {
 	if c.tell != nil {
-		c.tell(Note{Where: where, Text: fmt.Sprintf(format, args...)})
+		n.Text = fmt.Sprintf(format, args...)
+		c.tell(n)
 	}
+}
+
+// ignore tells what isn't used of what stands at where.
+func (c *Client) ignore(where, format string, args ...any) {
+	c.note(discovery.Note{Where: where, Ignored: true}, format, args...)
 }
 
 // Candidate is an artefact that a strategy found.
@@ -133,7 +133,7 @@ func (c *Client) candidates(entries []Entry, n Name, by resolve.Testimony, read 
 			t, err := read(mirror)
 			if err != nil {
 				if refused++; refused <= MaxNotes {
-					c.note(by.URI, "mirror %q not used: %v", clip(mirror), err)
+					c.ignore(by.URI, "mirror %q not used: %v", target.Shown(mirror), err)
 				}
 				continue
 			}

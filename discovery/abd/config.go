@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -49,27 +51,33 @@ type Config struct {
 // io.abd.https-dns.
 func Default() []Config { return []Config{{Prefix: "*", Strategy: StrategyHTTPSDNS}} }
 
-// ReadConfigs reads the files of dir whose names end in ".conf", in the order
-// of their names; each holds one strategy. A file that can't be read or
-// understood is an error, since it could be the one that blocks. Where there is
-// no dir the error is [fs.ErrNotExist].
-func ReadConfigs(dir string) ([]Config, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, fmt.Errorf("abd configuration: %w", err)
+// ReadConfigs reads the files of dirs whose names end in ".conf", in the order
+// of their names whatever the directory; each holds one strategy. Of files of
+// the same name that of the first directory counts. A file that can't be read
+// or understood is an error, since it could be the one that blocks. Where there
+// is no such directory the error is [fs.ErrNotExist].
+func ReadConfigs(dirs ...string) ([]Config, error) {
+	files := map[string]string{} // name → path
+	for _, dir := range dirs {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			return nil, fmt.Errorf("abd configuration: %w", err)
+		}
+		for _, e := range entries {
+			if !strings.HasSuffix(e.Name(), ".conf") || files[e.Name()] != "" {
+				continue
+			}
+			if len(files) == maxConfigs {
+				return nil, fmt.Errorf("abd configuration %s: more than %d files", dir, maxConfigs)
+			}
+			files[e.Name()] = filepath.Join(dir, e.Name())
+		}
 	}
 	var all []Config
-	for _, e := range entries { // sorted by name
-		if !strings.HasSuffix(e.Name(), ".conf") {
-			continue
-		}
-		if len(all) == maxConfigs {
-			return nil, fmt.Errorf("abd configuration %s: more than %d files", dir, maxConfigs)
-		}
-		file := filepath.Join(dir, e.Name())
-		c, err := readConfig(file)
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		c, err := readConfig(files[name])
 		if err != nil {
-			return nil, fmt.Errorf("abd configuration %s: %w", file, err)
+			return nil, fmt.Errorf("abd configuration %s: %w", files[name], err)
 		}
 		all = append(all, c)
 	}

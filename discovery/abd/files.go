@@ -14,6 +14,7 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/waybill-project/waybill/discovery"
 	"github.com/waybill-project/waybill/discovery/target"
 	"github.com/waybill-project/waybill/name"
 	"github.com/waybill-project/waybill/resolve"
@@ -51,11 +52,11 @@ func (c *Client) nfs(config Config, n Name) ([]Candidate, error) {
 		return nil, notThere(err)
 	}
 	base := &url.URL{Scheme: "nfs", Path: path.Join(filepath.ToSlash(dir), index)}
-	entries, err := ParseMetadata(content, func(text string) { c.note(base.String(), "%s", text) })
+	entries, err := ParseMetadata(content, func(text string) { c.ignore(base.String(), "%s", text) })
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", base, err)
 	}
-	c.note(base.String(), "read: %d entries", len(entries))
+	c.note(discovery.Note{Where: base.String()}, "read: %d entries", len(entries))
 	by := resolve.Testimony{Resolver: "abd", URI: base.String(), Time: time.Now()}
 	return c.candidates(entries, n, by, func(mirror string) (target.Target, error) {
 		return shareMirror(root, dir, base, mirror)

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/net/publicsuffix"
 
+	"github.com/waybill-project/waybill/discovery"
 	"github.com/waybill-project/waybill/discovery/target"
 	"github.com/waybill-project/waybill/resolve"
 	"github.com/waybill-project/waybill/transport"
@@ -71,7 +72,11 @@ func (c *Client) httpsDNS(ctx context.Context, n Name) ([]Candidate, error) {
 			by := resolve.Testimony{Resolver: "abd", URI: shown(base), Time: time.Now()}
 			return c.candidates(entries, n, by, func(mirror string) (target.Target, error) { return readMirror(base, mirror) })
 		}
-		c.note("https://"+host+"/.well-known/abd-index/"+n.Identifier, "not used: %v", err)
+		if where := "https://" + host + "/.well-known/abd-index/" + n.Identifier; errors.Is(err, transport.ErrNotFound) {
+			c.note(discovery.Note{Where: where, Absent: true}, "nothing there: %v", err)
+		} else {
+			c.ignore(where, "not used: %v", err)
+		}
 		if kept == nil || errors.Is(kept, transport.ErrNotFound) && !errors.Is(err, transport.ErrNotFound) {
 			kept = err
 		}
@@ -88,11 +93,11 @@ func (c *Client) ask(ctx context.Context, n Name, host string) ([]Entry, *url.UR
 	if err != nil {
 		return nil, nil, err
 	}
-	entries, err := ParseMetadata(doc.Content, func(text string) { c.note(shown(doc.URL), "%s", text) })
+	entries, err := ParseMetadata(doc.Content, func(text string) { c.ignore(shown(doc.URL), "%s", text) })
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", shown(doc.URL), err)
 	}
-	c.note(shown(doc.URL), "read: %d entries", len(entries))
+	c.note(discovery.Note{Where: shown(doc.URL)}, "read: %d entries", len(entries))
 	return entries, doc.URL, nil
 }
 

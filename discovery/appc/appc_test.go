@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/waybill-project/waybill/discovery"
 	"github.com/waybill-project/waybill/discovery/appc"
 	"github.com/waybill-project/waybill/resolve"
 	"github.com/waybill-project/waybill/test/webhosts"
@@ -152,7 +153,7 @@ func TestWalks(t *testing.T) {
 			}
 			site := webhosts.Start(t, map[string]http.Handler{"example.com": files})
 			var told []string
-			c := appc.New(appc.Options{Docs: site.Docs, Note: func(n appc.Note) { told = append(told, n.Text) }})
+			c := appc.New(appc.Options{Docs: site.Docs, Note: func(n discovery.Note) { told = append(told, n.Text) }})
 			found, err := c.Discover(t.Context(), parse(t, v.Name))
 			if (err != nil) != (v.Error != "") || err != nil && !(strings.Contains(err.Error(), v.Error) && errors.Is(err, resolve.ErrNotFound)) {
 				t.Errorf("got %v, want %q", err, v.Error)

@@ -11,18 +11,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/waybill-project/waybill/discovery"
 	"github.com/waybill-project/waybill/discovery/target"
 	"github.com/waybill-project/waybill/resolve"
 	"github.com/waybill-project/waybill/transport/httpclient"
 	"github.com/waybill-project/waybill/webdoc"
 )
-
-// Note says in one line what was read, skipped or refused, and where.
-type Note struct {
-	// Where is the URL of the page it is about.
-	Where string
-	Text  string
-}
 
 // Options configures a [Client].
 type Options struct {
@@ -30,22 +24,28 @@ type Options struct {
 	Docs *webdoc.Client
 	// Note, where set, is told of each page that was read and of each page and
 	// tag that was not used.
-	Note func(Note)
+	Note func(discovery.Note)
 }
 
 // Client discovers images. It is safe for concurrent use where Note is.
 type Client struct {
 	docs *webdoc.Client
-	tell func(Note)
+	tell func(discovery.Note)
 }
 
 // New returns a client.
 func New(o Options) *Client { return &Client{docs: o.Docs, tell: o.Note} }
 
-func (c *Client) note(where, format string, args ...any) {
+func (c *Client) note(n discovery.Note, format string, args ...any) {
 	if c.tell != nil {
-		c.tell(Note{Where: where, Text: fmt.Sprintf(format, args...)})
+		n.Text = fmt.Sprintf(format, args...)
+		c.tell(n)
 	}
+}
+
+// ignore tells what isn't used of what stands at where.
+func (c *Client) ignore(where, format string, args ...any) {
+	c.note(discovery.Note{Where: where, Ignored: true}, format, args...)
 }
 
 // Candidate is a place where the image may be.
@@ -67,7 +67,7 @@ func (c *Client) Discover(ctx context.Context, n Name) ([]Candidate, error) {
 	for _, uri := range n.URLs() {
 		doc, err := c.docs.Get(ctx, webdoc.Request{URL: uri, Accept: "text/html", Max: MaxPage})
 		if err != nil && ctx.Err() == nil && isElsewhere(err) {
-			c.note(withoutQuery(uri), "not used: %v", err)
+			c.note(discovery.Note{Where: withoutQuery(uri), Absent: true}, "no page: %v", err)
 			continue
 		}
 		if err != nil {
@@ -101,12 +101,12 @@ func (c *Client) candidates(n Name, doc *webdoc.Document) ([]Candidate, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.note(where, "read: %d ac-discovery tags", len(tags))
+	c.note(discovery.Note{Where: where}, "read: %d ac-discovery tags", len(tags))
 	var all []Candidate
 	for _, tag := range tags {
 		candidate, err := tag.candidate(n)
 		if err != nil {
-			c.note(where, "template %q not used: %v", clip(tag.Template), err)
+			c.ignore(where, "template %q not used: %v", target.Shown(tag.Template), err)
 			continue
 		}
 		candidate.By = resolve.Testimony{Resolver: "appc", URI: where, Time: time.Now()}

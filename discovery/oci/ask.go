@@ -9,7 +9,8 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/waybill-project/waybill/image"
+	"github.com/waybill-project/waybill/discovery"
+	"github.com/waybill-project/waybill/discovery/target"
 	"github.com/waybill-project/waybill/transport"
 	"github.com/waybill-project/waybill/transport/netclass"
 	"github.com/waybill-project/waybill/uritmpl"
@@ -31,7 +32,7 @@ type reply struct {
 	found []found
 	cas   []entry // the index's own
 	total int     // entries in the index
-	notes []Note
+	notes []discovery.Note
 }
 
 // found is an entry that is called as the name says.
@@ -71,21 +72,21 @@ func (s *search) questions(g group) []question {
 	for _, e := range g.refs {
 		u, err := s.target(g, e)
 		if err != nil {
-			s.note(g.like.From, "%s: %q: %v; ignored", e.where, clip(e.template), err)
+			s.ignore(g.like.From, "%s: %q: %v; ignored", e.where, target.Shown(e.template), err)
 			continue
 		}
 		switch {
 		case s.asked[u.String()]:
-			s.note(g.like.From, "%s: leads to %s, which was asked", e.where, shown(u))
+			s.tell(discovery.Note{Where: g.like.From, Text: fmt.Sprintf("%s: leads to %s, which was asked", e.where, shown(u))})
 			continue
 		case len(s.asked) == MaxIndexes:
-			s.note(g.like.From, "%s: more ref engines than the limit of %d for one name; ignored", e.where, MaxIndexes)
+			s.ignore(g.like.From, "%s: more ref engines than the limit of %d for one name; ignored", e.where, MaxIndexes)
 			continue
 		}
 		s.asked[u.String()] = true
 		q := question{where: e.where, url: u, floor: s.floorOf(g.like)(u)}
 		if !g.like.Remote {
-			s.free[originOf(u)] = true
+			s.free[uritmpl.Origin(u)] = true
 		}
 		questions = append(questions, q)
 	}
@@ -108,16 +109,16 @@ func (s *search) target(g group, e entry) (*url.URL, error) {
 // get gets an index and picks what the name speaks of.
 func (s *search) get(ctx context.Context, q question) reply {
 	doc, err := s.resolver.options.Docs.Get(ctx, webdoc.Request{
-		URL: q.url.String(), Accept: ocispec.MediaTypeImageIndex, Max: image.MaxDocument, Floor: q.floor,
+		URL: q.url.String(), Accept: ocispec.MediaTypeImageIndex, Max: MaxIndex, Floor: q.floor,
 	})
 	if err != nil {
 		return reply{err: err}
 	}
 	r := reply{
-		from: Engine{Base: doc.URL, Name: s.name, From: shown(doc.URL), Remote: true},
+		from: Engine{Base: doc.URL, Name: s.name, From: shown(doc.URL), Remote: true, Floor: doc.Floor},
 		time: time.Now(),
 	}
-	n := notes{where: r.from.From, note: func(n Note) { r.notes = append(r.notes, n) }}
+	n := notes{where: r.from.From, note: func(n discovery.Note) { r.notes = append(r.notes, n) }}
 	x, err := parseIndex(doc.MediaType, doc.Content, s.name.isCalled, n.add)
 	n.end()
 	if err != nil {
@@ -139,25 +140,25 @@ func (s *search) get(ctx context.Context, q question) reply {
 // take adds a reply to the answer.
 func (s *search) take(g group, q question, r reply) {
 	if r.err != nil {
-		s.note(shown(q.url), "%s", reason(r.err))
+		s.failed(shown(q.url), r.err)
 		s.failures = append(s.failures, r.err)
 		return
 	}
 	for _, n := range r.notes {
-		s.resolver.options.Note(n)
+		s.tell(n)
 	}
 	n := notes{where: r.from.From, note: s.resolver.options.Note}
 	defer n.end()
 	if len(r.found) == 0 {
-		n.add(fmt.Sprintf("read: an index of %d entries, none of them called as in the name", r.total))
+		n.read(fmt.Sprintf("an index of %d entries, none of them called as in the name", r.total))
 		return
 	}
-	n.add(fmt.Sprintf("read: an index of %d entries", r.total))
+	n.read(fmt.Sprintf("an index of %d entries", r.total))
 	floor := s.floorOf(r.from)
 	own := s.engines.add(nil, r.cas, r.from, floor, n.add)
 	for _, f := range r.found {
 		if len(s.answer.Candidates) == MaxCandidates {
-			s.note(r.from.From, "the limit is %d answers; the rest is ignored", MaxCandidates)
+			s.ignore(r.from.From, "the limit is %d answers; the rest is ignored", MaxCandidates)
 			return
 		}
 		engines := s.engines.add(nil, f.cas, r.from, floor, n.add)

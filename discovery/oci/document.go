@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/waybill-project/waybill/internal/strictjson"
 	"github.com/waybill-project/waybill/uritmpl"
 )
 
@@ -42,14 +43,14 @@ func parseRefEngines(content []byte, note func(string)) (refEngines, error) {
 	if err != nil {
 		return doc, err
 	}
-	err = r.object(func(key string) error {
+	err = r.Object(func(key string) error {
 		switch key {
 		case "refEngines":
-			return r.engines(&doc.refs, key, ProtocolIndexTemplate, note)
+			return readEngines(r, &doc.refs, key, ProtocolIndexTemplate, note)
 		case "casEngines":
-			return r.engines(&doc.cas, key, ProtocolCASTemplate, note)
+			return readEngines(r, &doc.cas, key, ProtocolCASTemplate, note)
 		}
-		return r.skip()
+		return r.Skip()
 	})
 	return doc, err
 }
@@ -58,22 +59,31 @@ func tooLarge() error {
 	return fmt.Errorf("the document is larger than the limit of %d bytes", MaxDocument)
 }
 
-// engines reads a list of engines, of which those of one protocol are kept.
-func (r *reader) engines(list *[]entry, where, protocol string, note func(string)) error {
-	return r.array(where, MaxEntries, func(i int) error {
+// newReader checks that content is JSON, so that nothing is told of entries in
+// what isn't, and returns a reader at its beginning.
+func newReader(content []byte) (*strictjson.Reader, error) {
+	if err := strictjson.Check(content); err != nil {
+		return nil, err
+	}
+	return strictjson.New(content, strictjson.Limits{Depth: MaxDepth, Members: MaxMembers})
+}
+
+// readEngines reads a list of engines, of which those of one protocol are kept.
+func readEngines(r *strictjson.Reader, list *[]entry, where, protocol string, note func(string)) error {
+	return r.Array("entries", MaxEntries, func(i int) error {
 		at := fmt.Sprintf("%s[%d]", where, i)
-		first, err := r.token()
+		first, err := r.Token()
 		if err != nil {
 			return err
 		}
 		if first != json.Delim('{') {
-			note(at + ": " + describe(first) + " where an object is wanted; ignored")
-			return r.rest(first)
+			note(at + ": " + strictjson.Describe(first) + " where an object is wanted; ignored")
+			return r.Rest(first)
 		}
 		e := entry{where: at}
-		problem, err := r.engine(&e, protocol)
+		problem, err := readEngine(r, &e, protocol)
 		if err != nil {
-			return fmt.Errorf("%s: %w", at, err)
+			return err
 		}
 		if problem != "" {
 			note(at + ": " + problem + "; ignored")
@@ -84,17 +94,17 @@ func (r *reader) engines(list *[]entry, where, protocol string, note func(string
 	})
 }
 
-// engine reads the members of an engine, and says what is wrong with it.
-func (r *reader) engine(e *entry, protocol string) (problem string, err error) {
+// readEngine reads the members of an engine, and says what is wrong with it.
+func readEngine(r *strictjson.Reader, e *entry, protocol string) (problem string, err error) {
 	var is, uri json.Token
-	err = r.members(func(key string) (err error) {
+	err = r.Members(func(key string) (err error) {
 		switch key {
 		case "protocol":
-			is, err = r.value()
+			is, err = r.Value()
 		case "uri":
-			uri, err = r.value()
+			uri, err = r.Value()
 		default:
-			err = r.skip()
+			err = r.Skip()
 		}
 		return err
 	})

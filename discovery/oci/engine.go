@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/waybill-project/waybill/blobdigest"
+	"github.com/waybill-project/waybill/discovery/target"
 	"github.com/waybill-project/waybill/locate"
 	"github.com/waybill-project/waybill/transport"
 	"github.com/waybill-project/waybill/transport/netclass"
@@ -40,21 +42,13 @@ type Engine struct {
 	Floor netclass.Class
 }
 
-// Digests to try a template with: differing in everything, and in the last
-// character alone.
-var (
-	trialA = digest.Digest("sha256:" + strings.Repeat("0", 64))
-	trialB = digest.Digest("sha512:" + strings.Repeat("f", 128))
-	trialC = digest.Digest("sha256:" + strings.Repeat("0", 63) + "1")
-)
-
 // Locator returns the locator of the engine's places; origin, which says who
 // named them, goes into its routes. The routes of one engine share a Source. An
 // error says what is wrong with the template.
 func (e Engine) Locator(origin string) (locate.Locator, error) {
 	tmpl, err := e.parse()
 	if err != nil {
-		return nil, fmt.Errorf("%s: CAS engine %q: %w", e.From, clip(e.Template), err)
+		return nil, fmt.Errorf("%s: CAS engine %q: %w", e.From, target.Shown(e.Template), err)
 	}
 	source := e.source()
 	var remote transport.Remote
@@ -65,7 +59,7 @@ func (e Engine) Locator(origin string) (locate.Locator, error) {
 		return func(yield func(transport.Route, error) bool) {
 			uri, err := e.place(tmpl, desc.Digest)
 			if err != nil {
-				yield(transport.Route{}, fmt.Errorf("%s: CAS engine %q: %w", e.From, clip(e.Template), err))
+				yield(transport.Route{}, fmt.Errorf("%s: CAS engine %q: %w", e.From, target.Shown(e.Template), err))
 				return
 			}
 			yield(transport.Route{URI: uri.String(), Source: source, Origin: origin, Remote: remote}, nil)
@@ -73,8 +67,7 @@ func (e Engine) Locator(origin string) (locate.Locator, error) {
 	}), nil
 }
 
-// parse reads the template and tries it. All blobs must lie at one origin, so
-// that policy can judge the place once, and each at a URI of its own.
+// parse reads the template and tries it.
 func (e Engine) parse() (*uritmpl.Template, error) {
 	if e.Protocol != ProtocolCASTemplate {
 		return nil, fmt.Errorf("unknown protocol %q", clip(e.Protocol))
@@ -83,28 +76,14 @@ func (e Engine) parse() (*uritmpl.Template, error) {
 	if err != nil {
 		return nil, err
 	}
-	known := []string{"digest", "algorithm", "encoded"}
+	known := slices.Clone(uritmpl.BlobVariables)
 	if e.Name != (Name{}) {
 		known = append(known, "name", "host", "path", "fragment")
 	}
 	if err := tmpl.Only(known...); err != nil {
 		return nil, err
 	}
-	var tried []*url.URL
-	for _, d := range []digest.Digest{trialA, trialB, trialC} {
-		u, err := e.place(tmpl, d)
-		if err != nil {
-			return nil, err
-		}
-		tried = append(tried, u)
-	}
-	switch {
-	case tried[0].String() == tried[2].String():
-		return nil, errors.New("the template leads to one URI for different blobs; it must use {digest} or {encoded} in full")
-	case originOf(tried[0]) != originOf(tried[1]), originOf(tried[0]) != originOf(tried[2]):
-		return nil, errors.New("the template leads to different hosts for different blobs")
-	}
-	return tmpl, nil
+	return tmpl, uritmpl.TryBlobs(func(d digest.Digest) (*url.URL, error) { return e.place(tmpl, d) })
 }
 
 // place returns where the blob with a digest is.
@@ -116,7 +95,7 @@ func (e Engine) place(tmpl *uritmpl.Template, d digest.Digest) (*url.URL, error)
 	if e.Name != (Name{}) {
 		values = e.Name.variables()
 	}
-	values["digest"], values["algorithm"], values["encoded"] = string(d), d.Algorithm().String(), d.Encoded()
+	maps.Copy(values, uritmpl.BlobValues(d))
 	return expand(tmpl, values, e.Base, e.Remote)
 }
 
@@ -162,7 +141,7 @@ func (s engineSet) add(engines []Engine, list []entry, like Engine, floor func(*
 			}
 			var err error
 			if made, err = newEngine(e.template, like, floor); err != nil {
-				note(fmt.Sprintf("%s: %q: %v; ignored", e.where, clip(e.template), err))
+				note(fmt.Sprintf("%s: %q: %v; ignored", e.where, target.Shown(e.template), err))
 			}
 			s[key] = made
 		}
@@ -180,7 +159,8 @@ func newEngine(template string, like Engine, floor func(*url.URL) netclass.Class
 	if err != nil {
 		return nil, err
 	}
-	u, err := e.place(tmpl, trialA)
+	// All blobs lie at one origin, so any tells which networks that may be in.
+	u, err := e.place(tmpl, digest.FromBytes(nil))
 	if err != nil {
 		return nil, err
 	}
@@ -209,15 +189,6 @@ func expand(tmpl *uritmpl.Template, values map[string]string, base *url.URL, rem
 		return nil, errors.New("it leads to a URI with user information, which is refused")
 	}
 	return u, nil
-}
-
-// originOf returns scheme, host and port (RFC 6454 §4).
-func originOf(u *url.URL) string {
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"https": "443", "http": "80"}[u.Scheme]
-	}
-	return u.Scheme + "://" + strings.ToLower(u.Hostname()) + ":" + port
 }
 
 // shown returns a URL fit to be shown: without the query, where presigned ones

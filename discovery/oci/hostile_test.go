@@ -14,8 +14,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/waybill-project/waybill/discovery"
 	"github.com/waybill-project/waybill/discovery/oci"
-	"github.com/waybill-project/waybill/image"
 	"github.com/waybill-project/waybill/transport/netclass"
 	"github.com/waybill-project/waybill/uritmpl"
 )
@@ -80,7 +80,7 @@ func TestHostileRefEngines(t *testing.T) {
 				}
 			}
 			if noted == "" || len(noted) > 400 || strings.Contains(noted, "\n") {
-				t.Errorf("want one line with %q among %q", note, w.notes)
+				t.Errorf("want one line with %q among %+v", note, w.notes)
 			}
 			w.wasAsked(t, "example.com"+oci.WellKnown, "example.com/good")
 			for _, r := range w.proxy.Requests() {
@@ -154,8 +154,8 @@ func TestHostileAmounts(t *testing.T) {
 	w.wasNoted(t, "/index", "limit is 1000 answers")
 	w.wasNoted(t, "/index", "limit is 100 notes")
 
-	w.page("example.com/index", indexType, strings.Repeat(" ", image.MaxDocument+1))
-	if _, err := w.resolve(t, "example.com/app"); err == nil || !strings.Contains(err.Error(), fmt.Sprint(image.MaxDocument)) {
+	w.page("example.com/index", indexType, strings.Repeat(" ", oci.MaxIndex+1))
+	if _, err := w.resolve(t, "example.com/app"); err == nil || !strings.Contains(err.Error(), fmt.Sprint(oci.MaxIndex)) {
 		t.Errorf("got %v", err)
 	}
 	long := strings.Repeat("a.", 20) + "example.com"
@@ -190,9 +190,9 @@ func TestEnginesIn(t *testing.T) {
 		t.Fatal(err)
 	}
 	index["casEngines"] = engines(oci.ProtocolCASTemplate, "/all/{encoded}")
-	var notes []oci.Note
+	var notes []discovery.Note
 	like := oci.Engine{Base: mustURL(t, "https://example.com/i/x"), From: "the index", Remote: true, Floor: netclass.Private}
-	got, err := oci.EnginesIn([]byte(encode(index)), like, func(n oci.Note) { notes = append(notes, n) })
+	got, err := oci.EnginesIn([]byte(encode(index)), like, func(n discovery.Note) { notes = append(notes, n) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,7 +205,7 @@ func TestEnginesIn(t *testing.T) {
 		t.Errorf("of one: %+v", got.Of)
 	}
 	if len(notes) != 1 || notes[0].Where != "the index" || !strings.Contains(notes[0].Text, `manifests[2].casEngines[1]: "file:`) {
-		t.Errorf("notes %q", notes)
+		t.Errorf("notes %+v", notes)
 	}
 	if _, err := oci.EnginesIn([]byte("{}"), like, nil); err == nil || !strings.Contains(err.Error(), "the index: ") {
 		t.Errorf("got %v", err)

@@ -9,8 +9,11 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/waybill-project/waybill/discovery"
 	"github.com/waybill-project/waybill/image"
+	"github.com/waybill-project/waybill/internal/strictjson"
 	"github.com/waybill-project/waybill/transport/netclass"
+	"github.com/waybill-project/waybill/uritmpl"
 )
 
 // index is what is read from an index.
@@ -45,33 +48,33 @@ func (x *index) readEngines(content []byte, wanted func(ocispec.Descriptor) bool
 	if err != nil {
 		return err
 	}
-	return r.object(func(key string) error {
+	return r.Object(func(key string) error {
 		switch key {
 		case "casEngines":
-			return r.engines(&x.cas, key, ProtocolCASTemplate, note)
+			return readEngines(r, &x.cas, key, ProtocolCASTemplate, note)
 		case "manifests":
-			return r.array(key, image.MaxDescriptors, func(i int) error {
+			return r.Array(key, image.MaxDescriptors, func(i int) error {
 				if i >= len(x.manifests) || !wanted(x.manifests[i]) {
-					return r.skip()
+					return r.Skip()
 				}
 				return x.readManifest(r, i, note)
 			})
 		}
-		return r.skip()
+		return r.Skip()
 	})
 }
 
-func (x *index) readManifest(r *reader, i int, note func(string)) error {
-	first, err := r.token()
+func (x *index) readManifest(r *strictjson.Reader, i int, note func(string)) error {
+	first, err := r.Token()
 	if err != nil || first != json.Delim('{') {
 		return err
 	}
-	return r.members(func(key string) error {
+	return r.Members(func(key string) error {
 		if key != "casEngines" {
-			return r.skip()
+			return r.Skip()
 		}
 		var list []entry
-		err := r.engines(&list, fmt.Sprintf("manifests[%d].%s", i, key), ProtocolCASTemplate, note)
+		err := readEngines(r, &list, fmt.Sprintf("manifests[%d].%s", i, key), ProtocolCASTemplate, note)
 		if len(list) > 0 {
 			x.on[i] = list
 		}
@@ -102,7 +105,7 @@ type IndexEngines struct {
 // From and Remote are those of the index, and its Floor that of the host the
 // index came from. note, which may be nil, is told of entries that can't be
 // used. What is no index, or malformed, is an error.
-func EnginesIn(content []byte, like Engine, note func(Note)) (IndexEngines, error) {
+func EnginesIn(content []byte, like Engine, note func(discovery.Note)) (IndexEngines, error) {
 	n := notes{where: like.From, note: note}
 	defer n.end()
 	x, err := parseIndex("", content, func(ocispec.Descriptor) bool { return true }, n.add)
@@ -111,7 +114,7 @@ func EnginesIn(content []byte, like Engine, note func(Note)) (IndexEngines, erro
 	}
 	set := engineSet{}
 	floor := func(u *url.URL) netclass.Class {
-		if !like.Remote || like.Base != nil && originOf(u) == originOf(like.Base) {
+		if !like.Remote || like.Base != nil && uritmpl.Origin(u) == uritmpl.Origin(like.Base) {
 			return like.Floor
 		}
 		return netclass.Public

@@ -1,12 +1,13 @@
 package oci
 
-// Caps. Beyond one there is an error or a [Note] that names it.
+// Caps. Beyond one there is an error or a note that names it.
 const (
 	// MaxName is the longest name, in bytes.
 	MaxName = 2048
-	// MaxDocument is the largest discovery document, in bytes. An index may
-	// have image.MaxDocument.
+	// MaxDocument is the largest discovery document, in bytes.
 	MaxDocument = 1 << 20
+	// MaxIndex is the largest index that a ref engine leads to, in bytes.
+	MaxIndex = 8 << 20
 	// MaxDepth is how deep objects and arrays may nest in a document.
 	MaxDepth = 64
 	// MaxEntries is how many ref engines, or CAS engines, one list may have.

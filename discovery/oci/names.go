@@ -9,6 +9,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/waybill-project/waybill/discovery"
 	"github.com/waybill-project/waybill/name"
 	"github.com/waybill-project/waybill/resolve"
 )
@@ -42,7 +43,7 @@ func (r Names) Resolve(ctx context.Context, n name.Name, _ ocispec.Descriptor) (
 	for _, e := range append(chosen.CASEngines, answer.CASEngines...) {
 		l, err := e.Locator("oci-discovery " + e.From)
 		if err != nil {
-			r.Resolver.options.Note(Note{e.From, err.Error()})
+			r.Resolver.options.Note(discovery.Note{Where: e.From, Text: err.Error(), Ignored: true})
 			continue
 		}
 		resolution.Hints = append(resolution.Hints, l)

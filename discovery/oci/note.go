@@ -3,35 +3,37 @@ package oci
 import (
 	"errors"
 	"fmt"
+	"unicode/utf8"
 
+	"github.com/waybill-project/waybill/discovery"
 	"github.com/waybill-project/waybill/transport"
 )
-
-// Note says what came of a document, or of an entry in one.
-type Note struct {
-	// Where is the document: a URL, a file, or what else was looked at.
-	Where string
-	// Text is one line: what was read, or what was refused and why.
-	Text string
-}
 
 // notes makes the notes about one document, a bounded number of them.
 type notes struct {
 	where string
-	note  func(Note) // may be nil
+	note  func(discovery.Note) // may be nil
 	n     int
 }
 
+// read says what was read of it.
+func (n *notes) read(text string) {
+	if n.note != nil {
+		n.note(discovery.Note{Where: n.where, Text: "read: " + text})
+	}
+}
+
+// add says what of it isn't used.
 func (n *notes) add(text string) {
 	if n.n++; n.n <= MaxNotes && n.note != nil {
-		n.note(Note{n.where, text})
+		n.note(discovery.Note{Where: n.where, Text: text, Ignored: true})
 	}
 }
 
 // end says how many were left out.
 func (n *notes) end() {
 	if more := n.n - MaxNotes; more > 0 && n.note != nil {
-		n.note(Note{n.where, fmt.Sprintf("%d more like these; the limit is %d notes", more, MaxNotes)})
+		n.note(discovery.Note{Where: n.where, Text: fmt.Sprintf("%d more like these; the limit is %d notes", more, MaxNotes), Ignored: true})
 	}
 }
 
@@ -42,4 +44,17 @@ func reason(err error) string {
 		return te.Err.Error()
 	}
 	return err.Error()
+}
+
+// clip keeps what notes and errors repeat of a document short.
+func clip(s string) string {
+	const most = 80
+	if len(s) <= most {
+		return s
+	}
+	for i := most; ; i-- {
+		if utf8.RuneStart(s[i]) {
+			return s[:i] + "…"
+		}
+	}
 }

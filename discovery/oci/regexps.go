@@ -25,13 +25,9 @@ func parseRegexps(content []byte) (regexps, error) {
 		return nil, err
 	}
 	all := regexps{}
-	err = r.object(func(key string) error {
-		var value json.RawMessage
-		if err := r.dec.Decode(&value); err != nil {
-			return fmt.Errorf("not JSON at byte %d: %w", r.dec.InputOffset(), err)
-		}
-		all[key] = value
-		return nil
+	err = r.Object(func(key string) (err error) {
+		all[key], err = r.Raw()
+		return err
 	})
 	return all, err
 }

@@ -10,9 +10,11 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/waybill-project/waybill/discovery"
 	"github.com/waybill-project/waybill/resolve"
 	"github.com/waybill-project/waybill/transport"
 	"github.com/waybill-project/waybill/transport/netclass"
+	"github.com/waybill-project/waybill/uritmpl"
 	"github.com/waybill-project/waybill/webdoc"
 )
 
@@ -26,11 +28,14 @@ type Options struct {
 	Home string
 	// Note, where set, is told what came of each document and of each entry
 	// that can't be used. It is called by Resolve, from one goroutine.
-	Note func(Note)
+	Note func(discovery.Note)
 	// All has every ref engine asked there is. Otherwise those that are less
 	// preferred (by shorter expressions, by the host after local ones) are
 	// asked only where the others had no answer.
 	All bool
+	// NoLocal leaves the local discovery documents (XDG) out, NoWellKnown those
+	// of the name's host.
+	NoLocal, NoWellKnown bool
 }
 
 // Resolver finds out what host-based names mean. It is safe for concurrent use;
@@ -48,7 +53,7 @@ func New(options Options) *Resolver {
 		options.Home = options.Env("HOME")
 	}
 	if options.Note == nil {
-		options.Note = func(Note) {}
+		options.Note = func(discovery.Note) {}
 	}
 	return &Resolver{options: options}
 }
@@ -116,16 +121,21 @@ type search struct {
 // group is a list of ref engines among which order carries no meaning, and what
 // goes for all of them.
 type group struct {
-	like Engine // with Base, Name, From and Remote of the document
+	like Engine // with Base, Name, From, Remote and Floor of the document
 	refs []entry
 }
 
 // run asks one group of ref engines after the other.
 func (s *search) run(ctx context.Context) error {
-	for _, g := range s.localGroups() {
-		if err := s.ask(ctx, g); err != nil || s.done() {
-			return err
+	if !s.resolver.options.NoLocal {
+		for _, g := range s.localGroups() {
+			if err := s.ask(ctx, g); err != nil || s.done() {
+				return err
+			}
 		}
+	}
+	if s.resolver.options.NoWellKnown {
+		return nil
 	}
 	groups, err := s.wellKnown(ctx)
 	if err != nil {
@@ -143,22 +153,31 @@ func (s *search) done() bool {
 	return len(s.answer.Candidates) > 0 && !s.resolver.options.All
 }
 
-func (s *search) note(where, format string, args ...any) {
-	s.resolver.options.Note(Note{where, fmt.Sprintf(format, args...)})
+func (s *search) tell(n discovery.Note) { s.resolver.options.Note(n) }
+
+// ignore tells of what isn't used.
+func (s *search) ignore(where, format string, args ...any) {
+	s.tell(discovery.Note{Where: where, Text: fmt.Sprintf(format, args...), Ignored: true})
+}
+
+// failed tells of a document that couldn't be had. That none is there is usual.
+func (s *search) failed(where string, err error) {
+	absent := errors.Is(err, transport.ErrNotFound)
+	s.tell(discovery.Note{Where: where, Text: reason(err), Ignored: !absent, Absent: absent})
 }
 
 // localGroups returns the ref engines of the local discovery documents.
 func (s *search) localGroups() []group {
 	keys := s.resolver.local(s.resolver.options.Note)
 	matching := match(keys, s.name.String(), func(key, text string) {
-		s.note(keys[key].file, "%q: %s", clip(key), text)
+		s.ignore(keys[key].file, "%q: %s", clip(key), text)
 	})
 	var groups []group
 	for _, key := range matching {
 		v := keys[key]
 		like := Engine{Base: fileURL(v.file), Name: s.name, From: v.file}
 		if g, err := s.group(v.content, like, fmt.Sprintf("%q: ", clip(key))); err != nil {
-			s.note(v.file, "%q: %v; ignored", clip(key), err)
+			s.ignore(v.file, "%q: %v; ignored", clip(key), err)
 		} else {
 			groups = append(groups, g)
 		}
@@ -176,16 +195,20 @@ func (s *search) group(content []byte, like Engine, prefix string) (group, error
 	if err != nil {
 		return group{}, err
 	}
-	note(fmt.Sprintf("read: %d ref engines and %d CAS engines", len(doc.refs), len(doc.cas)))
+	n.read(prefix + fmt.Sprintf("%d ref engines and %d CAS engines", len(doc.refs), len(doc.cas)))
 	s.answer.CASEngines = s.engines.add(s.answer.CASEngines, doc.cas, like, s.floorOf(like), note)
 	return group{like: like, refs: doc.refs}, nil
 }
 
-// floorOf returns what says which networks a document may lead to.
+// floorOf returns what says which networks a document may lead to: at its own
+// origin to where it was had itself, which redirects may have decided.
 func (s *search) floorOf(like Engine) func(*url.URL) netclass.Class {
 	return func(u *url.URL) netclass.Class {
-		if !like.Remote || s.free[originOf(u)] {
+		switch {
+		case !like.Remote || s.free[uritmpl.Origin(u)]:
 			return netclass.Loopback
+		case uritmpl.Origin(u) == uritmpl.Origin(like.Base):
+			return like.Floor
 		}
 		return netclass.Public
 	}
@@ -198,7 +221,7 @@ func (s *search) wellKnown(ctx context.Context) ([]group, error) {
 	var failures []error
 	for _, host := range ask {
 		u := &url.URL{Scheme: "https", Host: host, Path: WellKnown}
-		s.free[originOf(u)] = true
+		s.free[uritmpl.Origin(u)] = true
 		groups, err := s.discoveryDocument(ctx, u)
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
@@ -206,11 +229,11 @@ func (s *search) wellKnown(ctx context.Context) ([]group, error) {
 		if err == nil {
 			return groups, nil
 		}
-		s.note(u.String(), "%s", reason(err))
+		s.failed(u.String(), err)
 		failures = append(failures, err)
 	}
 	if left != "" {
-		s.note(s.name.Host, "%s", left)
+		s.tell(discovery.Note{Where: s.name.Host, Text: left})
 	}
 	s.failures = append(s.failures, failures...)
 	return nil, nil
@@ -225,7 +248,7 @@ func (s *search) discoveryDocument(ctx context.Context, u *url.URL) ([]group, er
 	if err != nil {
 		return nil, err
 	}
-	like := Engine{Base: doc.URL, Name: s.name, From: shown(doc.URL), Remote: true}
+	like := Engine{Base: doc.URL, Name: s.name, From: shown(doc.URL), Remote: true, Floor: doc.Floor}
 	var groups []group
 	switch {
 	case doc.MediaType == MediaTypeRegexpRefEngines:

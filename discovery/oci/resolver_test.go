@@ -3,11 +3,14 @@ package oci_test
 import (
 	"context"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -156,9 +159,9 @@ func TestResolveFailsOver(t *testing.T) {
 		"HTML":         {say("text/html", `{"refEngines":[]}`), `Content-Type is "text/html"`},
 		"an array":     {say("", `[]`), "an object is wanted"},
 		"10 MB":        {say(oci.MediaTypeRefEngines, `{"x":"`+strings.Repeat("x", 10<<20)+`"}`), "limit of 1048576 bytes"},
-		"deep":         {say("", strings.Repeat(`{"x":`, 65)+"1"+strings.Repeat("}", 65)), "limit of 64"},
-		"many entries": {say("", `{"refEngines":[`+strings.Repeat("1,", 100_000)+`1]}`), "limit of 100"},
-		"many members": {say("", `{`+members(1001)+`}`), "limit of 1000"},
+		"deep":         {say("", strings.Repeat(`{"x":`, 65)+"1"+strings.Repeat("}", 65)), "deeper than 64"},
+		"many entries": {say("", `{"refEngines":[`+strings.Repeat("1,", 100_000)+`1]}`), "more than 100 entries"},
+		"many members": {say("", `{`+members(1001)+`}`), "more than 1000 members"},
 		"to http": {func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://example.com/x", http.StatusFound)
 		}, "http"},
@@ -385,5 +388,42 @@ func TestResolveAfterRedirects(t *testing.T) {
 		if strings.Contains(n.Where+n.Text, "secret") {
 			t.Errorf("a signature is told: %+v", n)
 		}
+	}
+}
+
+// Where redirects of a host in this network lead within it, what is relative to
+// there may be had there; another origin on the same machine may not.
+func TestRedirectedWithinANetwork(t *testing.T) {
+	w := newWorld(t, "127.0.0.1")
+	pages := http.NewServeMux()
+	second := httptest.NewTLSServer(pages)
+	t.Cleanup(second.Close)
+	dir := filepath.Join(w.certs, second.Listener.Addr().String())
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	authority := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: second.Certificate().Raw})
+	if err := os.WriteFile(filepath.Join(dir, "ca.crt"), authority, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.pages["127.0.0.1"+oci.WellKnown] = func(rw http.ResponseWriter, r *http.Request) {
+		http.Redirect(rw, r, second.URL+"/d/doc", http.StatusFound)
+	}
+	page := func(at, content string) {
+		pages.HandleFunc(at, func(rw http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(rw, content) })
+	}
+	page("/d/doc", refEngines([]string{"https://127.0.0.1:1/i", "i"}, []string{"c/{encoded}", "https://127.0.0.1:1/{encoded}"}))
+	page("/d/i", indexOf(entryOf(1, "1", "b/{encoded}")))
+	answer, err := w.resolve(t, "127.0.0.1/app#1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.wasNoted(t, "https://127.0.0.1:1/i", "loopback address")
+	var floors []netclass.Class
+	for _, e := range append(answer.Candidates[0].CASEngines, answer.CASEngines...) {
+		floors = append(floors, e.Floor)
+	}
+	if !slices.Equal(floors, []netclass.Class{netclass.Loopback, netclass.Loopback, netclass.Public}) {
+		t.Errorf("the engines may be in networks of %v", floors)
 	}
 }

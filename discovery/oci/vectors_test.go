@@ -385,7 +385,7 @@ func FuzzLocator(f *testing.F) {
 		if err != nil {
 			return
 		}
-		for route, err := range l.Locate(t.Context(), ocispec.Descriptor{Digest: trialC}) {
+		for route, err := range l.Locate(t.Context(), ocispec.Descriptor{Digest: digest.FromBytes(nil)}) {
 			u, parseErr := url.Parse(route.URI)
 			if err != nil || parseErr != nil || u.Host == "" || u.User != nil || u.Scheme != "https" && (u.Scheme != "http" || e.Base == nil || e.Base.Scheme == "https") {
 				t.Errorf("%q at %q leads to %q, %v", template, base, route.URI, err)

@@ -22,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/waybill-project/waybill/discovery"
 	"github.com/waybill-project/waybill/discovery/oci"
 	"github.com/waybill-project/waybill/test/realserver"
 	"github.com/waybill-project/waybill/transport/httpclient"
@@ -40,7 +41,7 @@ type world struct {
 	mu    sync.Mutex
 	pages map[string]http.HandlerFunc // by host and path
 	asked []string
-	notes []oci.Note
+	notes []discovery.Note
 }
 
 // newWorld makes one of the given hosts.
@@ -174,7 +175,7 @@ func (w *world) resolve(t *testing.T, name string) (oci.Answer, error) {
 	r := oci.New(oci.Options{
 		Docs: webdoc.New(client, w.timeout), All: w.all,
 		Env:  func(key string) string { return w.env[key] },
-		Note: func(n oci.Note) { w.notes = append(w.notes, n) },
+		Note: func(n discovery.Note) { w.notes = append(w.notes, n) },
 	})
 	return r.Resolve(t.Context(), n)
 }
@@ -200,7 +201,7 @@ func (w *world) wasNoted(t *testing.T, where, text string) {
 			return
 		}
 	}
-	t.Errorf("no note on %q with %q in %q", where, text, w.notes)
+	t.Errorf("no note on %q with %q in %+v", where, text, w.notes)
 }
 
 // docs returns a client that reaches nobody.

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/waybill-project/waybill/discovery"
 )
 
 // configFile is the local discovery document, below a configuration directory.
@@ -24,7 +26,7 @@ type localValue struct {
 // value of the most preferred file that has the key (xdg-ref-engine-discovery.md,
 // "XDG representation"). A file that can't be used is told to note and passed
 // over, as the publication's own reader does.
-func (r *Resolver) local(note func(Note)) map[string]localValue {
+func (r *Resolver) local(note func(discovery.Note)) map[string]localValue {
 	merged := map[string]localValue{}
 	for _, dir := range r.configDirs(note) {
 		file := filepath.Join(dir, filepath.FromSlash(configFile))
@@ -37,10 +39,10 @@ func (r *Resolver) local(note func(Note)) map[string]localValue {
 			all, err = parseRegexps(content)
 		}
 		if err != nil {
-			note(Note{file, err.Error() + "; the file is ignored"})
+			note(discovery.Note{Where: file, Text: err.Error() + "; the file is ignored", Ignored: true})
 			continue
 		}
-		note(Note{file, fmt.Sprintf("read: %d expressions", len(all))})
+		note(discovery.Note{Where: file, Text: fmt.Sprintf("read: %d expressions", len(all))})
 		for key, value := range all {
 			if _, ok := merged[key]; !ok {
 				merged[key] = localValue{file, value}
@@ -52,7 +54,7 @@ func (r *Resolver) local(note func(Note)) map[string]localValue {
 
 // configDirs returns the configuration directories, most preferred first (XDG
 // Base Directory Specification 0.8).
-func (r *Resolver) configDirs(note func(Note)) []string {
+func (r *Resolver) configDirs(note func(discovery.Note)) []string {
 	var dirs []string
 	home := r.options.Env("XDG_CONFIG_HOME")
 	if home == "" && r.options.Home != "" {
@@ -64,14 +66,14 @@ func (r *Resolver) configDirs(note func(Note)) []string {
 	}
 	listed := filepath.SplitList(list)
 	if len(listed) > MaxConfigDirs {
-		note(Note{"XDG_CONFIG_DIRS", fmt.Sprintf("%d directories; those after the first %d are ignored, which is the limit", len(listed), MaxConfigDirs)})
+		note(discovery.Note{Where: "XDG_CONFIG_DIRS", Text: fmt.Sprintf("%d directories; those after the first %d are ignored, which is the limit", len(listed), MaxConfigDirs), Ignored: true})
 		listed = listed[:MaxConfigDirs]
 	}
 	for _, dir := range append([]string{home}, listed...) {
 		switch {
 		case dir == "":
 		case !filepath.IsAbs(dir):
-			note(Note{dir, "a relative configuration directory; ignored, as XDG says"})
+			note(discovery.Note{Where: dir, Text: "a relative configuration directory; ignored, as XDG says", Ignored: true})
 		default:
 			dirs = append(dirs, dir)
 		}

@@ -12,18 +12,13 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/waybill-project/waybill/discovery"
 	"github.com/waybill-project/waybill/image"
 	"github.com/waybill-project/waybill/resolve"
 	"github.com/waybill-project/waybill/transport"
+	"github.com/waybill-project/waybill/transport/netclass"
 	"github.com/waybill-project/waybill/webdoc"
 )
-
-// Note says in one line what was read, skipped or refused, and where.
-type Note struct {
-	// Where is the URL of the document it is about, or the name.
-	Where string
-	Text  string
-}
 
 // Options configures a [Client].
 type Options struct {
@@ -32,32 +27,40 @@ type Options struct {
 	// Note, where set, is told of each document that was read and of each
 	// document, entry and template that was not used, [MaxNotes] of one
 	// document. It may be called from many goroutines.
-	Note func(Note)
+	Note func(discovery.Note)
 }
 
 // Client asks hosts for parcels. It is safe for concurrent use.
 type Client struct {
 	docs *webdoc.Client
-	tell func(Note)
+	tell func(discovery.Note)
 
 	mu   sync.Mutex
-	told map[Note]bool
+	told map[discovery.Note]bool
 }
 
 // New returns a client.
 func New(o Options) *Client {
-	return &Client{docs: o.Docs, tell: o.Note, told: map[Note]bool{}}
+	return &Client{docs: o.Docs, tell: o.Note, told: map[discovery.Note]bool{}}
 }
 
 // maxTold is how many notes are remembered, in order not to be told again for
 // each of an image's blobs.
 const maxTold = 1000
 
+// note tells what was read at where, ignore what there isn't used.
 func (c *Client) note(where, format string, args ...any) {
+	c.once(discovery.Note{Where: where, Text: fmt.Sprintf(format, args...)})
+}
+
+func (c *Client) ignore(where, format string, args ...any) {
+	c.once(discovery.Note{Where: where, Text: fmt.Sprintf(format, args...), Ignored: true})
+}
+
+func (c *Client) once(n discovery.Note) {
 	if c.tell == nil {
 		return
 	}
-	n := Note{Where: where, Text: fmt.Sprintf(format, args...)}
 	c.mu.Lock()
 	again := c.told[n]
 	if len(c.told) >= maxTold {
@@ -80,6 +83,7 @@ type Distribution struct {
 	URL *url.URL
 
 	client *Client
+	floor  netclass.Class // allowed for URL
 }
 
 // Image is what a name means.
@@ -116,8 +120,8 @@ func (c *Client) Discover(ctx context.Context, n Name) (*Distribution, error) {
 	// "Distribution URL"), which says http; that would be a downgrade.
 	w := c.newWalk(n, root, []string{MediaTypeDistribution})
 	err = w.first(ctx, start, func(doc *webdoc.Document) (err error) {
-		d.URL = doc.URL
-		d.Plain, err = ParseDistribution(doc.Content, func(text string) { c.note(shown(doc.URL), "%s", text) })
+		d.URL, d.floor = doc.URL, doc.Floor
+		d.Plain, err = ParseDistribution(doc.Content, func(text string) { c.ignore(shown(doc.URL), "%s", text) })
 		return err
 	})
 	if err != nil {
@@ -141,11 +145,11 @@ func (c *Client) start(ctx context.Context, n Name) (*url.URL, Descriptor, error
 			return nil, Descriptor{}, context.Cause(ctx)
 		}
 		if err != nil {
-			c.note(shown(u), "not read: %v", err)
+			c.ignore(shown(u), "not read: %v", err)
 			failures.add(err)
 			continue
 		}
-		start, err := ParseDescriptor(doc.Content, func(text string) { c.note(shown(u), "%s", text) })
+		start, err := ParseDescriptor(doc.Content, func(text string) { c.ignore(shown(u), "%s", text) })
 		if err == nil {
 			err = checkServed(doc, MediaTypeDescriptor)
 		}
@@ -175,7 +179,11 @@ func (c *Client) versions(ctx context.Context, root *url.URL) ([]string, error) 
 		}
 	}
 	if err != nil {
-		c.note(shown(u), "no list of versions, going on with %s: %v", Version, err)
+		tell := c.ignore
+		if errors.Is(err, transport.ErrNotFound) {
+			tell = c.note
+		}
+		tell(shown(u), "no list of versions, going on with %s: %v", Version, err)
 		return []string{"v" + Version, Version}, nil
 	}
 	c.note(shown(u), "read: version %s", v)
@@ -197,6 +205,7 @@ func (d *Distribution) Image(ctx context.Context) (*Image, error) {
 	}
 	img := &Image{Distribution: d}
 	w := d.client.newWalk(d.Name, d.URL, []string{ocispec.MediaTypeImageIndex})
+	w.floor = d.floorOf
 	var failures errorList
 	for _, entry := range d.Indexes {
 		err := w.first(ctx, entry, img.read)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/waybill-project/waybill/discovery/target"
 	"github.com/waybill-project/waybill/uritmpl"
 )
 
@@ -99,7 +100,7 @@ func parseTemplate(raw json.RawMessage, known []string) (*uritmpl.Template, erro
 	}
 	for _, v := range t.Variables() {
 		if !slices.Contains(known, v) {
-			return nil, fmt.Errorf("%w %q in %q", uritmpl.ErrUndefined, clip(v), clip(text))
+			return nil, fmt.Errorf("%w %q in %q", uritmpl.ErrUndefined, clip(v), target.Shown(text))
 		}
 	}
 	return t, nil

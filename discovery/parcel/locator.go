@@ -2,12 +2,10 @@ package parcel
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"maps"
 	"net/url"
-	"path"
 	"slices"
 	"strings"
 
@@ -33,16 +31,22 @@ func (d *Distribution) Locator() locate.Locator { return locate.Func(d.locate) }
 
 // Floor returns the narrowest network that one of the locator's routes may lead
 // to (spec/security.md §3): the internet, but any at the very host and port of
-// the name, which the user typed.
-func (d *Distribution) Floor(uri string) netclass.Class { return d.Name.floorOf(uri) }
-
-// floorOf is floor for a URI in text.
-func (n Name) floorOf(uri string) netclass.Class {
+// the name, which the user typed, and at the distribution's own origin the one
+// that it was had from.
+func (d *Distribution) Floor(uri string) netclass.Class {
 	u, err := url.Parse(uri)
 	if err != nil {
 		return netclass.Public
 	}
-	return n.floor(u)
+	return d.floorOf(u)
+}
+
+// floorOf is Floor for a URL.
+func (d *Distribution) floorOf(u *url.URL) netclass.Class {
+	if d.URL != nil && uritmpl.Origin(u) == uritmpl.Origin(d.URL) {
+		return min(d.floor, d.Name.floor(u))
+	}
+	return d.Name.floor(u)
 }
 
 func (d *Distribution) locate(ctx context.Context, desc ocispec.Descriptor) iter.Seq2[transport.Route, error] {
@@ -69,6 +73,8 @@ func (d *Distribution) locate(ctx context.Context, desc ocispec.Descriptor) iter
 // listing is the search for one blob's routes.
 type listing struct {
 	*walk
+	distribution *Distribution
+
 	desc  ocispec.Descriptor
 	yield func(transport.Route, error) bool
 
@@ -80,13 +86,14 @@ type listing struct {
 
 func (d *Distribution) newListing(desc ocispec.Descriptor, yield func(transport.Route, error) bool) *listing {
 	w := d.client.newWalk(d.Name, d.URL, nil)
+	w.floor = d.floorOf
 	w.known = slices.Concat(discoveryVariables, blobVariables)
 	maps.Copy(w.values, map[string]string{
 		varBlobAlgorithm:    desc.Digest.Algorithm().String(),
 		varBlobAlgorithmToo: desc.Digest.Algorithm().String(),
 		varBlobDigest:       desc.Digest.Encoded(),
 	})
-	return &listing{walk: w, desc: desc, yield: yield, seen: map[string]bool{}}
+	return &listing{walk: w, distribution: d, desc: desc, yield: yield, seen: map[string]bool{}}
 }
 
 // entry yields the routes of one entry, which stands in the document at where.
@@ -102,17 +109,17 @@ func (l *listing) entry(ctx context.Context, d Descriptor, where *url.URL, depth
 	for _, t := range d.Templates {
 		if l.tried++; l.tried > MaxRoutes && !l.ended {
 			l.ended = true
-			l.note(l.base, "more than %d templates for one blob; the rest is ignored", MaxRoutes)
+			l.ignore(l.base, "more than %d templates for one blob; the rest is ignored", MaxRoutes)
 		}
 		if l.ended {
 			return
 		}
 		uri, err := l.uri(t)
 		if err != nil {
-			l.note(where, "template %q not used: %v", clip(t.String()), err)
+			l.ignore(where, "template %q not used: %v", target.Shown(t.String()), err)
 			continue
 		}
-		l.emit(transport.Route{URI: uri, Source: l.source(t), Origin: "parcel " + shown(where), Remote: transport.RemoteIn(l.name.floorOf(uri))})
+		l.emit(transport.Route{URI: uri, Source: l.source(t), Origin: "parcel " + shown(where), Remote: transport.RemoteIn(l.distribution.Floor(uri))})
 	}
 }
 
@@ -125,15 +132,15 @@ func (l *listing) nestedEntry(ctx context.Context, d Descriptor, depth int) {
 		}
 		doc, err := l.get(ctx, t, MediaTypeDescriptor)
 		if err != nil {
-			l.note(l.base, "template %q not used: %v", clip(t.String()), err)
+			l.ignore(l.base, "template %q not used: %v", target.Shown(t.String()), err)
 			continue
 		}
 		next, err := l.descriptor(doc, depth)
 		if err != nil {
-			l.note(doc.URL, "descriptor not used: %v", err)
+			l.ignore(doc.URL, "descriptor not used: %v", err)
 			continue
 		}
-		l.note(doc.URL, "read")
+		l.read(doc.URL)
 		l.entry(ctx, next, doc.URL, depth+1)
 		return
 	}
@@ -153,26 +160,10 @@ func (l *listing) uri(t *uritmpl.Template) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	switch u.Scheme {
-	case "ipfs", "ipns":
+	if u.Scheme == "ipfs" || u.Scheme == "ipns" {
 		return "", fmt.Errorf("scheme %q, which the draft reserves", u.Scheme)
-	case "ftp":
-		return l.ftpURI(u)
 	}
-	return u.String(), target.Check(u, "https", "http", "ftp", "magnet")
-}
-
-// ftpURI returns the directory in which the file u is the blob: what the FTP
-// transport looks a blob up in (spec/location.md §3).
-func (l *listing) ftpURI(u *url.URL) (string, error) {
-	if err := target.Check(u, "ftp"); err != nil {
-		return "", err
-	}
-	dir, ok := strings.CutSuffix(path.Clean("/"+u.Path), "/"+path.Join(l.desc.Digest.Algorithm().String(), l.desc.Digest.Encoded()))
-	if !ok {
-		return "", errors.New("on FTP servers blobs are looked up as ALGORITHM/HEX in a directory, and this is another file")
-	}
-	return (&url.URL{Scheme: "ftp", Host: u.Host, Path: dir + "/"}).String(), nil
+	return locate.BlobURI(u.String())
 }
 
 // source is the place that a template's routes have in common. One that is

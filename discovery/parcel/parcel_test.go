@@ -16,6 +16,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/waybill-project/waybill/discovery"
 	"github.com/waybill-project/waybill/discovery/parcel"
 	"github.com/waybill-project/waybill/resolve"
 	"github.com/waybill-project/waybill/test/realserver"
@@ -78,7 +79,7 @@ type notes struct {
 	all []string
 }
 
-func (n *notes) add(note parcel.Note) {
+func (n *notes) add(note discovery.Note) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.all = append(n.all, note.Where+": "+note.Text)
@@ -443,6 +444,20 @@ func FuzzParseDistribution(f *testing.F) {
 			if d.MediaType == "" || len(d.Templates) == 0 || len(d.Templates) > parcel.MaxTemplates {
 				t.Errorf("%q gives %+v", content, d)
 			}
+		}
+	})
+}
+
+func FuzzParseDescriptor(f *testing.F) {
+	f.Add([]byte(`{"mediaType":"a/b","templates":["{+parcel.discovery.name}/x",7,"{nope}"]}`))
+	f.Fuzz(func(t *testing.T, content []byte) {
+		notes := 0
+		d, err := parcel.ParseDescriptor(content, func(string) { notes++ })
+		if err == nil && (d.MediaType == "" || len(d.Templates) == 0 || len(d.Templates) > parcel.MaxTemplates) {
+			t.Errorf("%q gives %+v", content, d)
+		}
+		if notes > parcel.MaxTemplates {
+			t.Errorf("%d notes", notes)
 		}
 	})
 }

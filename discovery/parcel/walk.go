@@ -33,19 +33,27 @@ type walk struct {
 	values map[string]string
 	known  []string // variables
 	types  []string // what it may lead to, beside further descriptors
+	floor  func(*url.URL) netclass.Class
 
 	asked map[string]bool
 	notes int
 }
 
 func (c *Client) newWalk(n Name, base *url.URL, types []string) *walk {
-	return &walk{client: c, name: n, base: base, values: n.values(), known: discoveryVariables, types: types, asked: map[string]bool{}}
+	return &walk{client: c, name: n, base: base, values: n.values(), known: discoveryVariables, types: types, floor: n.floor, asked: map[string]bool{}}
 }
 
-// note tells about the document at where, a bounded number of times.
-func (w *walk) note(where *url.URL, format string, args ...any) {
+// read tells that the document at where was read, ignore what of it isn't used;
+// both a bounded number of times.
+func (w *walk) read(where *url.URL) {
 	if w.notes++; w.notes <= MaxNotes {
-		w.client.note(shown(where), format, args...)
+		w.client.note(shown(where), "read")
+	}
+}
+
+func (w *walk) ignore(where *url.URL, format string, args ...any) {
+	if w.notes++; w.notes <= MaxNotes {
+		w.client.ignore(shown(where), format, args...)
 	}
 }
 
@@ -74,14 +82,14 @@ func (w *walk) follow(ctx context.Context, d Descriptor, depth int, use func(*we
 			err = use(doc)
 		}
 		if err == nil {
-			w.note(doc.URL, "read")
+			w.read(doc.URL)
 			return nil
 		}
 		where := w.base
 		if doc != nil {
 			where = doc.URL
 		}
-		w.note(where, "template %q not used: %v", clip(t.String()), err)
+		w.ignore(where, "template %q not used: %v", target.Shown(t.String()), err)
 		failures.add(err)
 	}
 	return failures.err()
@@ -101,7 +109,7 @@ func (w *walk) descriptor(doc *webdoc.Document, depth int) (Descriptor, error) {
 	if depth+1 >= MaxDepth {
 		return Descriptor{}, fmt.Errorf("descriptors lead to one another more than %d times", MaxDepth)
 	}
-	return parseDescriptor(doc.Content, w.known, func(text string) { w.note(doc.URL, "%s", text) })
+	return parseDescriptor(doc.Content, w.known, func(text string) { w.ignore(doc.URL, "%s", text) })
 }
 
 // get gets the document that a template leads to. Each is asked for once, so
@@ -124,7 +132,7 @@ func (w *walk) get(ctx context.Context, t *uritmpl.Template, mediaType string) (
 		return nil, fmt.Errorf("more than %d documents", MaxFetches)
 	}
 	w.asked[key] = true
-	doc, err := w.client.docs.Get(ctx, webdoc.Request{URL: key, Max: MaxDocument, Floor: w.name.floor(u)})
+	doc, err := w.client.docs.Get(ctx, webdoc.Request{URL: key, Max: MaxDocument, Floor: w.floor(u)})
 	if err != nil {
 		return nil, err
 	}

@@ -13,7 +13,7 @@ import (
 
 // keyRow is a row of the table of keys: the key, and its default where that is
 // a value.
-var keyRow = regexp.MustCompile("^\\| `([a-z-]+(?:\\.[a-z-]+)?|host\\.\"HOST\"\\.[a-z-]+)` \\| (?:`([^`]*)` \\|)?")
+var keyRow = regexp.MustCompile("^\\| `([a-z-]+(?:\\.[a-z-]+)?|host\\.\"HOST\"\\.[a-z-]+|name\\.\"PATTERN\"\\.[a-z-]+)` \\| (?:`([^`]*)` \\|)?")
 
 // TestConfigurationKeys: the page's table has every key there is, no other, and
 // their defaults; and its example sets every one of them.
@@ -59,7 +59,8 @@ func TestConfigurationKeys(t *testing.T) {
 	set := map[string]bool{}
 	for key := range valuesOf(c) {
 		if strings.HasPrefix(c.From(key), file+":") {
-			set[hostName.ReplaceAllString(key, `host."HOST".`)] = true
+			key = hostName.ReplaceAllString(key, `host."HOST".`)
+			set[patternName.ReplaceAllString(key, `name."PATTERN".`)] = true
 		}
 	}
 	for key := range listed {
@@ -77,6 +78,9 @@ func TestConfigurationKeys(t *testing.T) {
 
 // hostName is the part of a key that names a host.
 var hostName = regexp.MustCompile(`^host\.(?:"[^"]*"|[^".]*)\.`)
+
+// patternName is the part of a key that names a pattern of names.
+var patternName = regexp.MustCompile(`^name\.(?:"[^"]*"|[^".]*)\.`)
 
 // wantHostKeys holds the page against the keys that the error about an unknown
 // one lists.
@@ -100,7 +104,7 @@ func wantHostKeys(t *testing.T, c *config.Config, listed map[string]bool) {
 // valuesOf are the keys that can be set and their values.
 func valuesOf(c *config.Config) map[string]string {
 	values := map[string]string{}
-	shown := []string{"config-file.", "credential-file.", "certs-dir.", "proxy."}
+	shown := []string{"config-file.", "credential-file.", "certs-dir.", "abd-dir.", "proxy."}
 	for v := range c.Values() {
 		if !slices.ContainsFunc(shown, func(prefix string) bool { return strings.HasPrefix(v.Key, prefix) }) {
 			values[v.Key] = v.Value

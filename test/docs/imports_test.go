@@ -12,7 +12,7 @@ import (
 var heavy = []string{
 	"github.com/anacrolix/", "github.com/ipfs/", "github.com/libp2p/", "github.com/multiformats/",
 	"github.com/aws/", "github.com/Azure/", "golang.org/x/oauth2", "cloud.google.com/",
-	"github.com/pkg/sftp", "golang.org/x/crypto/ssh",
+	"golang.org/x/crypto/ssh",
 }
 
 // TestLightImports: who uses the engine with one transport links no other's

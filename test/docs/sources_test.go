@@ -52,8 +52,11 @@ func TestSourcesThatAreNames(t *testing.T) {
 	for k := range locate.Kinds() {
 		for _, scheme := range k.Schemes {
 			uri := scheme + ":x"
-			if strings.Contains(k.Forms[0], "://") {
+			switch {
+			case strings.Contains(k.Forms[0], "://"):
 				uri = scheme + "://host/x"
+			case strings.Contains(k.Forms[0], ":?"):
+				uri = scheme + ":?x"
 			}
 			if _, err := name.Parse(uri); (err == nil) != k.Name {
 				t.Errorf("the table says name=%v of %s, and name.Parse says %v", k.Name, uri, err)

@@ -86,6 +86,12 @@ func TestLocate(t *testing.T) {
 	u.run("locate", string(i.layers[0].Digest)).exits(3).says("--from")
 	u.run("locate", i.name()+"x").exits(3)
 	u.run("locate", i.name(), "--size", "5").exits(2)
+
+	// A manifest is in the store, and so is its size.
+	u.run("locate", string(i.desc.Digest), "--from", healthy.uri(), "--probe", "--json").exits(0).decode(&doc)
+	if len(doc.Blobs) != 1 || doc.Blobs[0].Size != i.desc.Size {
+		t.Errorf("of a blob that is here: %+v, want %d bytes", doc.Blobs, i.desc.Size)
+	}
 }
 
 // TestProgramOnPath: a scheme that only a program on the PATH knows.
@@ -127,6 +133,29 @@ func TestPullByFTP(t *testing.T) {
 	other := newUser(t)
 	other.run("pull", p.URI(p.Addr)+"#app").exits(0)
 	wantStored(t, other, i, i.digests(t)...)
+}
+
+// TestTorrentAsName: the layout in a torrent names its images.
+func TestTorrentAsName(t *testing.T) {
+	t.Parallel()
+	i := randomImage(t, 2e6)
+	u := newUser(t)
+	p, err := places.FastBitTorrent(t.Context(), t.TempDir(), i.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Stop() })
+	who := places.User{Home: u.home}
+	if err := p.Enable(&who, p.Addr); err != nil {
+		t.Fatal(err)
+	}
+	u.configure(who.Config)
+	if got := u.run("pull", p.URI(p.Addr)+"#app").exits(0).stdout; got != string(i.desc.Digest)+"\n" {
+		t.Errorf("pulled %s, not %s", got, i.desc.Digest)
+	}
+	wantStored(t, u, i, i.digests(t)...)
+	u.run("resolve", p.URI(p.Addr)+"#none").exits(3).says("none")
+	u.run("pull", "torrent:"+filepath.Join(t.TempDir(), "none.torrent")).exits(3).says("no such file")
 }
 
 // TestSeed: what was pulled from a torrent is uploaded to others when asked for,

@@ -89,7 +89,8 @@ func TestHostBasedName(t *testing.T) {
 	var places locateDoc
 	u.run("locate", name, "--json").exits(0).decode(&places)
 	for _, b := range places.Blobs {
-		if len(b.Routes) != 1 || !strings.HasPrefix(b.Routes[0].URI, "https://waybill.test/blobs/sha256/") || !strings.Contains(b.Routes[0].Origin, "oci-discovery") {
+		if len(b.Routes) != 2 || !strings.HasPrefix(b.Routes[0].URI, "https://waybill.test/blobs/sha256/") || !strings.Contains(b.Routes[0].Origin, "oci-discovery") ||
+			!strings.HasPrefix(b.Routes[1].URI, "https://waybill.test/.well-known/ni/sha-256/") {
 			t.Errorf("%s is said to be at %+v", b.Digest, b.Routes)
 		}
 	}
@@ -129,9 +130,54 @@ blocked = true
 	if !used {
 		t.Errorf("explain doesn't say that the mirror of %s was used: %+v", conf, doc.Sources)
 	}
-	u.run("pull", "blocked.invalid/app:1").exits(5).says(conf, "blocks")
+	u.run("pull", "blocked.invalid/app:1").exits(5).says(conf, "blocks", "change the file named above")
 	shown := u.exec("config").exits(0).stdout
 	if !strings.Contains(shown, conf+":") || !strings.Contains(shown, mirror.Host) {
 		t.Errorf("config doesn't show the mirror:\n%s", shown)
 	}
+}
+
+// TestShortNames: what a name without a registry means, containers' own
+// registries.conf says.
+func TestShortNames(t *testing.T) {
+	t.Parallel()
+	i := smallImage(t)
+	u := newUser(t)
+	from := startRegistry(t, realserver.RegistryOptions{})
+	i.push(t, from.Host+"/team/app:1")
+	conf := func(mode string) {
+		u.file(".config/containers/registries.conf", fmt.Sprintf(`
+unqualified-search-registries = ["127.0.0.1:1", %q]
+short-name-mode = %q
+[aliases]
+"short" = "%s/team/app"
+`, from.Host, mode, from.Host))
+	}
+	conf("permissive")
+	u.run("pull", "short:1").exits(0)
+	wantStored(t, u, i, i.digests(t)...)
+	u.run("pull", "team/app:1", "--offline").exits(0)
+	u.run("rm", "short:1").exits(0)
+	u.run("ls", "--json").exits(0).never(from.Host)
+	u.run("pull", "team/app:1").exits(0).says("127.0.0.1:1/team/app")
+	u.run("resolve", "team/app:2").exits(1).says("none of the 2 registries")
+	conf("enforcing")
+	u.run("pull", "team/app:1").exits(1).says("127.0.0.1:1/team/app, "+from.Host+"/team/app", "registries.conf:2")
+	u.run("resolve", "short:1").exits(0)
+}
+
+// TestMalformedMirrors: files of other tools are named with the line that is
+// wrong, and cost what depends on them.
+func TestMalformedMirrors(t *testing.T) {
+	t.Parallel()
+	i := smallImage(t)
+	u := newUser(t)
+	from := startRegistry(t, realserver.RegistryOptions{})
+	i.push(t, from.Host+"/app:1")
+	daemon := u.file(".config/docker/daemon.json", "{\n  \"registry-mirrors\": \"https://mirror.invalid\"\n}\n")
+	u.run("pull", from.Host+"/app:1").exits(0).says("warning: " + daemon + ":2")
+	conf := u.file(".config/containers/registries.conf", "[[registry]]\nlocation = \"blocked.invalid\"\nblocked = yes\n")
+	u.run("pull", from.Host+"/app:1").exits(1).says(conf+":3", "correct what the line above names")
+	u.run("pull", i.name()).exits(0).says("warning: " + conf + ":3")
+	u.run("config").exits(0).says("warning: "+daemon, "warning: "+conf)
 }

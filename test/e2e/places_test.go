@@ -9,8 +9,12 @@ import (
 	"github.com/waybill-project/waybill/test/realserver"
 )
 
-// linkRate is how fast the link to a place is, in bytes per second.
-const linkRate = 5e6
+// How fast the link to a place is, in bytes per second: slow where a server is
+// to die while it sends.
+const (
+	linkRate   = 10e6
+	slowerLink = 5e6
+)
 
 // place is a real server that holds an image, behind a slow link.
 type place struct {
@@ -24,12 +28,17 @@ func (p place) uri() string { return p.URI(p.relay.Addr) }
 // startPlace starts a server with the image, and makes it known to the user.
 func startPlace(t *testing.T, start places.Starter, u *user, i *image) place {
 	t.Helper()
+	return startPlaceAt(t, start, u, i, slowerLink)
+}
+
+func startPlaceAt(t *testing.T, start places.Starter, u *user, i *image, rate int) place {
+	t.Helper()
 	p, err := start(t.Context(), t.TempDir(), i.Dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { p.Stop() })
-	relay, err := realserver.StartRelay("127.0.0.1:0", p.Addr, linkRate)
+	relay, err := realserver.StartRelay("127.0.0.1:0", p.Addr, rate)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,9 +20,9 @@ func (d *explainDoc) sourceOf(p place) *explainedSource {
 	return nil
 }
 
-// TestStripeOverEveryTransport: one blob comes from a registry, a web server,
-// an SSH host, an object store, IPFS and a torrent at once, each of which gives
-// part of it, and explain says which.
+// TestStripeOverEveryTransport: one blob of 200 MB comes from a registry, a web
+// server, an SSH host, an object store, IPFS and a torrent at once, over 10 MB/s
+// each. Each gives part of it, and explain says which.
 func TestStripeOverEveryTransport(t *testing.T) {
 	i := randomImage(t, 200e6)
 	u := newUser(t)
@@ -31,9 +31,9 @@ func TestStripeOverEveryTransport(t *testing.T) {
 	for _, kind := range places.All {
 		start := kind.Start
 		if kind.Name == "BitTorrent" {
-			start = places.LimitedBitTorrent(linkRate)
+			start = places.TorrentFile
 		}
-		p := startPlace(t, start, u, i)
+		p := startPlaceAt(t, start, u, i, linkRate)
 		all = append(all, p)
 		args = append(args, "--from", p.uri())
 	}

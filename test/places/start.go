@@ -8,9 +8,6 @@ import (
 	"os/user"
 	"path/filepath"
 	"strings"
-	"time"
-
-	"github.com/anacrolix/torrent/metainfo"
 
 	"github.com/waybill-project/waybill/test/realserver"
 )
@@ -174,76 +171,5 @@ func FTP(ctx context.Context, dir, layout string) (*Place, error) {
 		},
 		uri:    func(addr string) string { return "ftp://" + addr + "/" },
 		native: func(_ *User, addr, file, to string) []string { return curl("ftp://"+addr+"/"+file, to) },
-	}, nil
-}
-
-// BitTorrent is transmission seeding the layout, named by a magnet.
-func BitTorrent(ctx context.Context, dir, layout string) (*Place, error) {
-	return seeder(ctx, dir, layout, 0)
-}
-
-// LimitedBitTorrent is the same, named by a torrent file, which takes seconds
-// less to begin with. It is found by a tracker, so that no relay can be put in
-// front; transmission itself keeps to the limit.
-func LimitedBitTorrent(bytesPerSecond int64) Starter {
-	return func(ctx context.Context, dir, layout string) (*Place, error) {
-		p, err := seeder(ctx, dir, layout, bytesPerSecond)
-		if err == nil {
-			p.uri = func(string) string { return "torrent:" + filepath.Join(dir, torrentFile) }
-		}
-		return p, err
-	}
-}
-
-// torrentFile is the name of the torrent's file.
-const torrentFile = "app.torrent"
-
-// seeder is transmission seeding the layout, and a tracker that knows it.
-func seeder(ctx context.Context, dir, layout string, bytesPerSecond int64) (_ *Place, err error) {
-	tracker, err := realserver.StartTracker(ctx, filepath.Join(dir, "tracker"))
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			tracker.Stop()
-		}
-	}()
-	file := filepath.Join(dir, torrentFile)
-	if err := realserver.CreateTorrent(ctx, file, layout, realserver.TorrentOptions{Trackers: []string{tracker.HTTP}}); err != nil {
-		return nil, err
-	}
-	info, err := metainfo.LoadFromFile(file)
-	if err != nil {
-		return nil, err
-	}
-	hash := info.HashInfoBytes().HexString()
-	if err := tracker.Allow(hash); err != nil {
-		return nil, err
-	}
-	// An address of its own: the tracker tells it of itself, and it has one
-	// connection with an address at a time.
-	seeder, err := realserver.StartTransmission(ctx, dir, realserver.TransmissionOptions{Host: "127.0.0.2", BytesPerSecond: bytesPerSecond})
-	if err != nil {
-		return nil, err
-	}
-	stop := func() { seeder.Stop(); tracker.Stop() }
-	if err := seeder.Add(ctx, file, filepath.Dir(layout)); err != nil {
-		stop()
-		return nil, err
-	}
-	return &Place{
-		Name: "BitTorrent", Addr: seeder.Peer, Stop: stop, Start: seeder.Start,
-		Turn: func(ctx context.Context, lead time.Duration) error { return seeder.Turn(ctx, hash, lead) },
-		uri:  func(addr string) string { return "magnet:?xt=urn:btih:" + hash + "&x.pe=" + addr },
-		enable: func(u *User, _ string) error {
-			// Only the peer that the URI names is to be asked.
-			u.Config += "[bittorrent]\nlisten = \"127.0.0.1\"\ndht = false\nlocal-discovery = false\npeer-exchange = false\n"
-			return nil
-		},
-		native: func(_ *User, _, _, to string) []string {
-			return []string{"aria2c", "--quiet", "--no-conf", "--interface=127.0.0.1", "--enable-dht=false", "--bt-enable-lpd=false", "--disable-ipv6=true",
-				"--seed-time=0", "--file-allocation=falloc", "--dir=" + to + ".d", file}
-		},
 	}, nil
 }

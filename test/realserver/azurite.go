@@ -148,13 +148,6 @@ func (a *Azurite) Stop() {
 	a.Process.Stop()
 }
 
-// Pause stops it without closing its connections; it does nothing more when
-// Pause returns.
-func (a *Azurite) Pause() error { return pauseThreads(a.PID()) }
-
-// Resume lets it go on after Pause.
-func (a *Azurite) Resume() error { return syscall.Kill(a.PID(), syscall.SIGCONT) }
-
 // CreateContainer creates a container, which anyone may read where public is
 // true.
 func (a *Azurite) CreateContainer(ctx context.Context, name string, public bool) error {

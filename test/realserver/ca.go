@@ -58,9 +58,10 @@ func NewCA(dir string) (*CA, error) {
 	return ca, writePEM(ca.File, "CERTIFICATE", der)
 }
 
-// Issue makes a certificate for 127.0.0.1, localhost and waybill.test, good for servers and clients, and
-// writes it and its key to dir/cert.pem and dir/key.pem.
-func (ca *CA) Issue(dir string) (Certificate, error) {
+// Issue makes a certificate for 127.0.0.1, localhost, waybill.test and the hosts
+// given, good for servers and clients, and writes it and its key to dir/cert.pem
+// and dir/key.pem.
+func (ca *CA) Issue(dir string, hosts ...string) (Certificate, error) {
 	none := Certificate{}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -78,7 +79,7 @@ func (ca *CA) Issue(dir string) (Certificate, error) {
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1)},
-		DNSNames:     []string{"localhost", "waybill.test"},
+		DNSNames:     append([]string{"localhost", "waybill.test"}, hosts...),
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, ca.cert, key.Public(), ca.key)
 	if err != nil {

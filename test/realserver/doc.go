@@ -10,7 +10,8 @@
 //	defer registry.Stop()
 //	exec.Command("crane", "push", layout, registry.Host+"/app:1")
 //
-// Three servers are our own. [StartRelay] is a link of a known speed. [StartProxy] stands before another one and counts:
+// [StartOCIRegistry] runs in this process. Three servers are our own. [StartRelay]
+// is a link of a known speed. [StartProxy] stands before another one and counts:
 // requests and bytes, as the tests' witness of what was asked of whom.
 // [StartTokenServer] issues the bearer tokens that a docker-registry with
 // [RegistryOptions.Token] believes.

@@ -1,14 +1,11 @@
 package realserver
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
-	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -74,39 +71,4 @@ func (g *GCS) Put(bucket, key, metadata string, write func(path string)) error {
 		return fmt.Errorf("metadata of gs://%s/%s: %w", bucket, key, err)
 	}
 	return nil
-}
-
-// Pause stops it without closing its connections; it does nothing more when
-// Pause returns.
-func (g *GCS) Pause() error { return pauseThreads(g.PID()) }
-
-// Resume lets it go on after Pause.
-func (g *GCS) Resume() error { return syscall.Kill(g.PID(), syscall.SIGCONT) }
-
-// pauseThreads sends SIGSTOP to a process and waits until each of its threads
-// has stopped: the signal is sent before the last one notices.
-func pauseThreads(pid int) error {
-	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
-		return err
-	}
-	for range 1000 {
-		stats, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
-		if err != nil {
-			return err
-		}
-		running := false
-		for _, path := range stats {
-			// PID (NAME) STATE …; see proc(5). A thread may have ended meanwhile.
-			stat, err := os.ReadFile(path)
-			i := bytes.LastIndexByte(stat, ')')
-			if err == nil && i >= 0 && !bytes.HasPrefix(stat[i:], []byte(") T")) {
-				running = true
-			}
-		}
-		if !running {
-			return nil
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	return fmt.Errorf("process %d goes on after SIGSTOP", pid)
 }

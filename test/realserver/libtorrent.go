@@ -61,8 +61,9 @@ def add(session, job, done):
             return done("ok")
         time.sleep(0.01)
 
-def serve(spool, listen, dht):
-    s = lt.session({
+def serve(spool, listen, dht, encryption):
+    forced = {"in_enc_policy": 0, "out_enc_policy": 0, "allowed_enc_level": 2} if encryption == "rc4" else {}
+    s = lt.session(forced | {
         "listen_interfaces": listen, "enable_dht": dht == "dht", "enable_lsd": False, "enable_upnp": False,
         "enable_natpmp": False, "allow_multiple_connections_per_ip": True, "dht_bootstrap_nodes": "",
         "dht_restrict_routing_ips": False, "dht_restrict_search_ips": False, "dht_ignore_dark_internet": False,
@@ -117,6 +118,8 @@ type LibtorrentOptions struct {
 	Host string
 	// DHT switches the DHT on.
 	DHT bool
+	// Encrypted makes it take encrypted connections only.
+	Encrypted bool
 }
 
 // Libtorrent is a running seeder. It lets every peer download at once.
@@ -150,7 +153,11 @@ func StartLibtorrent(ctx context.Context, dir string, o LibtorrentOptions) (*Lib
 	if err := os.MkdirAll(l.spool, 0o755); err != nil {
 		return nil, fmt.Errorf("directory of libtorrent: %w", err)
 	}
-	l.args = []string{"-c", libtorrentProgram, "serve", l.spool, peer, dht}
+	encryption := "any"
+	if o.Encrypted {
+		encryption = "rc4"
+	}
+	l.args = []string{"-c", libtorrentProgram, "serve", l.spool, peer, dht, encryption}
 	return l, l.Start(ctx)
 }
 

@@ -13,7 +13,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -92,12 +91,6 @@ func (s *S3) Start(ctx context.Context) (err error) {
 	s.Process, err = start(ctx, s.dir, dialable("tcp", s.Host), "versitygw", s.args...)
 	return err
 }
-
-// Pause stops the server without closing its connections, until Resume.
-func (s *S3) Pause() error { return syscall.Kill(-s.PID(), syscall.SIGSTOP) }
-
-// Resume lets a paused server go on.
-func (s *S3) Resume() error { return syscall.Kill(-s.PID(), syscall.SIGCONT) }
 
 // Allow lets everybody do what action says ("s3:GetObject") to the objects of a
 // bucket: its policy is replaced by one that says so.

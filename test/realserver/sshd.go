@@ -155,12 +155,6 @@ func (s *SSHD) Kill(program string) {
 	}
 }
 
-// Pause halts the server and its connections, which stay open.
-func (s *SSHD) Pause() { s.Process.signalAll(syscall.SIGSTOP) }
-
-// Resume has them go on.
-func (s *SSHD) Resume() { s.Process.signalAll(syscall.SIGCONT) }
-
 // SSHKeygen makes a key pair with ssh-keygen's arguments args, which name the
 // file after "-f", and returns the public half, one line.
 func SSHKeygen(ctx context.Context, args ...string) (string, error) {

@@ -2,8 +2,11 @@ package realserver
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 	"net"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -56,4 +59,35 @@ func (t *Tracker) Allow(infohashes ...string) error {
 		return fmt.Errorf("whitelist of opentracker: %w", err)
 	}
 	return syscall.Kill(t.PID(), syscall.SIGHUP)
+}
+
+// Announce tells the tracker of a seeder at HOST:PORT. To a tracker a peer is at
+// the address that it is told from, so HOST has to be the one of a loopback
+// connection without an address of its own: 127.0.0.1.
+func (t *Tracker) Announce(ctx context.Context, infohash, addr string) error {
+	hash, err := hex.DecodeString(infohash)
+	if err != nil {
+		return fmt.Errorf("infohash %s: %w", infohash, err)
+	}
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return err
+	}
+	q := url.Values{
+		"info_hash": {string(hash)}, "peer_id": {"-WB0000-announcement"}, "port": {port},
+		"uploaded": {"0"}, "downloaded": {"0"}, "left": {"0"}, "compact": {"1"}, "event": {"started"},
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, t.HTTP+"?"+q.Encode(), nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("announce to opentracker: %w", err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("announce to opentracker: %s", resp.Status)
+	}
+	return nil
 }

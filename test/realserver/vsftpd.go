@@ -1,7 +1,6 @@
 package realserver
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,7 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"time"
+
+	"github.com/waybill-project/waybill/conformance/transporttest/daemon"
 )
 
 // VsftpdOptions says how vsftpd is to serve.
@@ -118,7 +118,7 @@ func vsftpdConfig(v *Vsftpd, dir, root, empty string, o VsftpdOptions) (string, 
 
 // Stop ends the server with all its sessions.
 func (v *Vsftpd) Stop() {
-	v.Pause() // nothing is started that would be missed
+	_ = v.Pause() // nothing is started that would be missed
 	for _, pid := range v.sessions() {
 		_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended already
 	}
@@ -127,17 +127,8 @@ func (v *Vsftpd) Stop() {
 
 // Pause halts the server and all its sessions, which keep their connections.
 // When it returns none of them runs.
-func (v *Vsftpd) Pause() {
-	// Twice: what was about to halt may have started another process meanwhile.
-	for quiet := 0; quiet < 2; time.Sleep(time.Millisecond) {
-		quiet++
-		for _, pid := range append(v.sessions(), v.PID()) {
-			if !halted(pid) {
-				quiet = 0
-				_ = syscall.Kill(pid, syscall.SIGSTOP)
-			}
-		}
-	}
+func (v *Vsftpd) Pause() error {
+	return daemon.Halt(func() []int { return append(v.sessions(), v.PID()) })
 }
 
 // Resume lets them go on.
@@ -145,17 +136,6 @@ func (v *Vsftpd) Resume() {
 	for _, pid := range append(v.sessions(), v.PID()) {
 		_ = syscall.Kill(pid, syscall.SIGCONT) // what is gone needs no signal
 	}
-}
-
-// halted reports whether a process is stopped or gone (proc(5), /proc/PID/stat).
-func halted(pid int) bool {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return true
-	}
-	// The name before may hold anything.
-	after := stat[bytes.LastIndexByte(stat, ')')+1:]
-	return bytes.ContainsAny(after[:min(3, len(after))], "TtZX")
 }
 
 // sessions returns the processes of the server's sessions. Each session is

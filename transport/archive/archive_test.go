@@ -133,7 +133,7 @@ func TestDockerLayers(t *testing.T) {
 		{"config leads out", swap(one, "manifest.json", plain("manifest.json", `[{"Config":"../config.json","Layers":["x/layer.tar"]}]`)), "", "not in the archive"},
 		{"config is no JSON", swap(one, "config.json", plain("config.json", "x")), "", "image config: not JSON"},
 		{"diff_id is a path", swap(one, "config.json", plain("config.json", `{"rootfs":{"diff_ids":["sha256:../x"]}}`)), "", "diff_ids[0]"},
-		{"large config", swap(one, "config.json", plain("config.json", strings.Repeat(" ", image.MaxDocument+1))), "", "the limit is 8388608"},
+		{"large config", swap(one, "config.json", plain("config.json", strings.Repeat(" ", image.MaxConfig+1))), "", "the limit is 8388608"},
 		{"no image", swap(one, "manifest.json", plain("manifest.json", "[]")), "", "there are none"},
 		{"many images", swap(one, "manifest.json", plain("manifest.json", "["+strings.Repeat("{},", 10_000)+"{}]")), "", "10001 images; the limit is 10000"},
 	}

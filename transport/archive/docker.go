@@ -140,7 +140,7 @@ func (h *handle) addImage(ctx context.Context, d *dockerImages, item dockerItem)
 	if err != nil {
 		return err
 	}
-	content, err := h.readExtent(item.Config, at, maxDocument)
+	content, err := h.readExtent(item.Config, at, image.MaxConfig)
 	if err != nil {
 		return err
 	}

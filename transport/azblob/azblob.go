@@ -84,6 +84,7 @@ type files struct {
 // request is what to ask of a blob.
 type request struct {
 	url string // with a SAS token
+	uri string // the blob's, for messages
 	// header is sent, and signed where there is a key.
 	header        http.Header
 	authorization string
@@ -144,8 +145,10 @@ func (f files) request(ctx context.Context, uri, name, method, byteRange string)
 		own = storage{}
 	}
 	base := p.base(own)
+	key := objectstore.Key(p.prefix, name)
 	r := request{
-		url: objectstore.URL(base, p.container, objectstore.Key(p.prefix, name)),
+		url: objectstore.URL(base, p.container, key),
+		uri: objectstore.ObjectURI(Scheme, p.account+"/"+p.container, key),
 		header: http.Header{
 			"X-Ms-Version": {version},
 			"X-Ms-Date":    {time.Now().UTC().Format(http.TimeFormat)},
@@ -155,7 +158,7 @@ func (f files) request(ctx context.Context, uri, name, method, byteRange string)
 	case p.anonymous:
 		r.nobody = "asked anonymously, as the URI says"
 		return r, nil
-	case base != own.endpoint && !isAzure(base, p.account):
+	case base != own.endpoint && !isAzure(base, p.account) && !isEmulator(own):
 		r.nobody = "asked anonymously: credentials are only sent to Azure's hosts of the account, and to the endpoint in " + connectionVariable
 		return r, nil
 	case own.key != nil:

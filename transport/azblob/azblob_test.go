@@ -205,6 +205,10 @@ func TestErrors(t *testing.T) {
 				if !errors.Is(err, tt.kind) || !strings.Contains(err.Error(), tt.want) {
 					t.Errorf("got %v; want kind %q that says %q", err, tt.kind, tt.want)
 				}
+				var te *transport.Error
+				if want := "azblob://account1/container/blobs/sha256/"; !errors.As(err, &te) || !strings.HasPrefix(te.URI, want) {
+					t.Errorf("got %v, want an error about a place below %s", err, want)
+				}
 				if strings.Contains(err.Error(), "RequestId") {
 					t.Errorf("error is too long: %v", err)
 				}

@@ -77,6 +77,12 @@ func TestCredentials(t *testing.T) {
 		{"SAS token", private, account("AZURE_STORAGE_SAS_TOKEN", "?"+sas), nil, ""},
 		{"go-cloud's form", "azblob://private/a%20b?storage_account=" + realserver.AzuriteAccount, account("AZURE_STORAGE_KEY", realserver.AzuriteKey), nil, ""},
 		{"endpoint in the URI that is the configured one", private + "?anonymous=false" + inURI, account("AZURE_STORAGE_KEY", realserver.AzuriteKey), nil, ""},
+		{"the emulator's key, endpoint in the URI only", private + "?anonymous=false" + inURI, map[string]string{
+			"AZURE_STORAGE_ACCOUNT": realserver.AzuriteAccount, "AZURE_STORAGE_KEY": realserver.AzuriteKey,
+		}, nil, ""},
+		{"the emulator's connection string, endpoint in the URI", private + "?anonymous=false" + inURI, map[string]string{
+			"AZURE_STORAGE_CONNECTION_STRING": "UseDevelopmentStorage=true",
+		}, nil, ""},
 		{"nobody, public container", strings.Replace(private, "private", "public", 1) + "?anonymous=true" + inURI, nil, nil, ""},
 		{"wrong key", private, account("AZURE_STORAGE_KEY", wrongKey), transport.ErrUnauthorized, "answered 403 AuthorizationFailure"},
 		{"expired SAS token", private, account("AZURE_STORAGE_SAS_TOKEN", expired), transport.ErrUnauthorized, "is the SAS token for this container"},

@@ -38,6 +38,13 @@ type storage struct {
 	sas      string // a query without "?", or empty
 }
 
+// isEmulator reports whether s is the account of emulators with its published
+// key, which opens nothing that isn't open: any endpoint may see a signature of
+// it.
+func isEmulator(s storage) bool {
+	return s.account == emulatorAccount && base64.StdEncoding.EncodeToString(s.key) == emulatorKey
+}
+
 // fromEnvironment reads the variables above. Errors name the variable at fault
 // and never quote it.
 func fromEnvironment(getenv func(string) string) (storage, error) {

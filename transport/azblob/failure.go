@@ -25,7 +25,7 @@ var dialect = objectstore.Dialect{CodeHeader: "X-Ms-Error-Code", Kind: func(e *o
 // explain returns what an answer to r means, in Azure's words and with what to
 // do about it.
 func explain(err error, r request) error {
-	return dialect.Explain(err, func(kind error) string {
+	return dialect.Explain(err, r.uri, func(kind error) string {
 		switch kind {
 		case transport.ErrUnauthorized:
 			if r.nobody != "" {

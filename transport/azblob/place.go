@@ -4,15 +4,24 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/waybill-project/waybill/transport"
 	"github.com/waybill-project/waybill/transport/objectstore"
 )
 
 // Scheme is the scheme of the URIs of this transport's routes.
 const Scheme = "azblob"
 
-// form is how a URI is written, for errors.
-const form = "write azblob://ACCOUNT/CONTAINER/PREFIX"
+// paramAccount is go-cloud's way to name the account.
+const paramAccount = "storage_account"
+
+// form is how a URI is written.
+var form = objectstore.Form{
+	Scheme: Scheme, Written: "azblob://ACCOUNT/CONTAINER/PREFIX", Names: "container",
+	Credentials: "AZURE_STORAGE_CONNECTION_STRING", Params: []string{paramAccount},
+	Secrets: map[string]string{"sig": advice, "sv": advice},
+}
+
+// advice is what to do about a SAS token in a URI.
+const advice = "holds a SAS token, which would be shown wherever the URI is; set AZURE_STORAGE_ACCOUNT and AZURE_STORAGE_SAS_TOKEN"
 
 // place is what a URI names.
 type place struct {
@@ -25,54 +34,18 @@ type place struct {
 
 // parsePlace parses the forms that the package comment lists.
 func parsePlace(uri string) (place, error) {
-	fail := func(format string, args ...any) (place, error) {
-		return place{}, transport.Errorf(transport.ErrPermanent, objectstore.Shown(uri), format, args...)
-	}
-	u, err := url.Parse(uri)
-	switch {
-	case err != nil:
-		// The parser's error quotes the URI, where secrets may stand.
-		return fail("malformed URI; %s", form)
-	case u.Scheme != Scheme || u.Opaque != "":
-		return fail("not a container's URI; %s", form)
-	case u.User != nil:
-		return fail("holds user information; credentials come from the environment, see AZURE_STORAGE_CONNECTION_STRING")
-	case u.Fragment != "":
-		return fail("holds a fragment; percent-encode '#' in PREFIX")
-	}
-	var p place
-	query, err := url.ParseQuery(u.RawQuery)
+	u, err := form.Parse(uri)
 	if err != nil {
-		return fail("malformed query; percent-encode '?' in PREFIX")
+		return place{}, err
 	}
-	for key, values := range query {
-		value := values[0]
-		switch {
-		case len(values) > 1:
-			return fail("%s is given twice", key)
-		case key == "endpoint":
-			if p.endpoint, err = objectstore.Endpoint(value); err != nil {
-				return fail("endpoint: %w", err)
-			}
-		case key == "storage_account":
-			p.account = value
-		case key == "anonymous" && (value == "true" || value == "false"):
-			p.anonymous = value == "true"
-		case key == "anonymous":
-			return fail("anonymous is true or false")
-		case key == "sig" || key == "sv":
-			return fail("holds a SAS token, which would be shown wherever the URI is; set AZURE_STORAGE_ACCOUNT and AZURE_STORAGE_SAS_TOKEN")
-		default:
-			return fail("unknown parameter %q; there are endpoint, storage_account and anonymous", key)
-		}
-	}
+	p := place{account: u.Params[paramAccount], endpoint: u.Endpoint, anonymous: u.Anonymous}
 	path := strings.TrimPrefix(u.Path, "/")
 	switch {
 	case p.account != "": // go-cloud's form
 		p.container = u.Host
 	case strings.Contains(u.Host, "."):
 		if p.account = azureAccount(u.Host); p.account == "" {
-			return fail("%q is no host of Azure Blob Storage; %s?endpoint=URL", u.Host, form)
+			return place{}, form.Errorf(uri, "%q is no host of Azure Blob Storage; write %s?endpoint=URL", u.Host, form.Written)
 		}
 		if p.endpoint == "" {
 			p.endpoint = "https://" + strings.ToLower(u.Host)
@@ -84,14 +57,14 @@ func parsePlace(uri string) (place, error) {
 	}
 	switch {
 	case !validAccount(p.account):
-		return fail("%q is no name of an account; %s", p.account, form)
+		return place{}, form.Errorf(uri, "%q is no name of an account; write %s", p.account, form.Written)
 	case p.container == "":
-		return fail("names no container; %s", form)
+		return place{}, form.Errorf(uri, "names no container; write %s", form.Written)
 	case !validContainer(p.container):
-		return fail("%q is no name of a container; %s", p.container, form)
+		return place{}, form.Errorf(uri, "%q is no name of a container; write %s", p.container, form.Written)
 	}
 	if p.prefix, err = objectstore.Prefix(path); err != nil {
-		return fail("%w", err)
+		return place{}, form.Errorf(uri, "%w", err)
 	}
 	return p, nil
 }

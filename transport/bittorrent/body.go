@@ -9,8 +9,12 @@ import (
 	"github.com/waybill-project/waybill/transport"
 )
 
-// maxAhead is how many bytes of a range are asked for before they are read.
-const maxAhead = 32 << 20
+const (
+	// maxAhead is how many bytes of a range are asked for before they are read.
+	maxAhead = 32 << 20
+	// maxHeld is the same in pieces.
+	maxHeld = 2048
+)
 
 // body is an open range. Read waits for the piece it is at; what is read is
 // copied from memory.
@@ -22,26 +26,31 @@ type body struct {
 	closed    chan struct{}
 	closeOnce sync.Once
 
-	// mu is held while pieces are acquired, copied from and released, not
-	// while waiting for them.
-	mu       sync.Mutex
+	start int64 // of the range, in the torrent
+
+	// Under the node's lock.
 	pos, end int64 // in the torrent
-	held     map[int]*piece
-	first    *piece // the one of held that pos is in
+	// held are the pieces from the one that pos is in on, without gaps but for
+	// those that were evicted: nil.
+	held []*piece
+	at   int // the index of the first one
 }
 
 // open returns the range of file from offset on. The swarm's use by the caller
 // becomes the body's.
 func (sw *swarm) open(ctx context.Context, uri string, file entry, offset, length int64) *body {
 	b := &body{
-		ctx: ctx, sw: sw, uri: uri, closed: make(chan struct{}), held: map[int]*piece{},
-		pos: file.offset + offset, end: file.offset + offset + length,
+		ctx: ctx, sw: sw, uri: uri, closed: make(chan struct{}),
+		start: file.offset + offset, pos: file.offset + offset, end: file.offset + offset + length,
 	}
-	sw.mem.enter()
+	b.at = b.index()
+	sw.node.mu.Lock()
+	defer sw.node.mu.Unlock()
+	sw.mem.bodies++
+	sw.bodies = append(sw.bodies, b)
 	sw.ahead.opened(sw, b, file)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.plan() // the library begins to ask while the caller gets to reading
+	sw.needHashes(file)
+	b.plan()
 	return b
 }
 
@@ -61,20 +70,16 @@ func (b *body) begin() error {
 
 // await returns what to wait for until there is something to read, if not nil.
 func (b *body) await() (<-chan struct{}, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+	b.sw.node.mu.Lock()
+	defer b.sw.node.mu.Unlock()
 	if err := b.ended(); err != nil || b.pos == b.end {
 		return nil, err
 	}
-	room := b.sw.mem.waitRoom()
-	p := b.current()
-	switch {
-	case p == nil:
-		return room, nil
-	case b.sw.mem.whole(p):
-		return nil, nil
+	p, wait := b.current()
+	if p != nil {
+		wait = nil
 	}
-	return p.done, nil
+	return wait, nil
 }
 
 // Read implements io.Reader.
@@ -92,75 +97,61 @@ func (b *body) Read(dst []byte) (int, error) {
 
 // copy reads what is there, or returns what to wait for.
 func (b *body) copy(dst []byte) (n int, wait <-chan struct{}, err error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+	mu := &b.sw.node.mu
+	mu.Lock()
+	defer mu.Unlock()
 	if err := b.ended(); err != nil || b.pos == b.end {
 		if err == nil {
 			err = io.EOF
 		}
 		return 0, nil, err
 	}
-	room := b.sw.mem.waitRoom()
-	p := b.current()
+	p, wait := b.current()
 	if p == nil {
-		return 0, room, nil
+		return 0, wait, nil
 	}
-	in := b.pos - int64(p.index)*b.sw.pieceLength
-	last := min(p.size, b.end-int64(p.index)*b.sw.pieceLength)
-	n = b.sw.mem.read(p, dst[:min(int64(len(dst)), last-in)], in)
-	if b.pos += int64(n); n > 0 && in+int64(n) == last {
-		b.let(p)
-		b.plan()
-	}
-	return n, p.done, nil
-}
-
-// read copies from a piece that is complete; otherwise it returns 0.
-func (m *memory) read(p *piece, dst []byte, off int64) int {
-	m.mu.Lock()
-	if !p.complete || p.evicted {
-		m.mu.Unlock()
-		return 0
-	}
-	p.pins++ // not to be evicted meanwhile
-	buf := p.buf
-	m.mu.Unlock()
-
-	n := copy(dst, buf[off:])
-
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	p.pins--
+	start := int64(p.index) * b.sw.pieceLength
+	src := p.buf[b.pos-start : min(p.size, b.end-start)]
+	p.pins++
 	p.touched = time.Now()
-	return n
-}
-
-// current returns the piece that the position is in, or nil where there is no
-// room for it yet.
-func (b *body) current() *piece {
-	p := b.held[b.index()]
-	if p != nil && b.sw.mem.lost(p) {
-		b.let(p)
-		p = nil
+	mu.Unlock()
+	n = copy(dst, src)
+	mu.Lock()
+	p.pins--
+	if err := b.ended(); err != nil { // closed meanwhile, by someone else
+		return n, nil, err
 	}
-	if p == nil {
+	b.pos += int64(n)
+	if b.pos == start+p.size || b.pos == b.end {
+		b.let()
 		b.plan()
-		p = b.held[b.index()]
 	}
-	return p
+	return n, nil, nil
 }
 
-// whole reports whether p can be read.
-func (m *memory) whole(p *piece) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return p.complete && !p.evicted
+// current returns the piece that the position is in, whole, or what to wait for:
+// it, or room for it.
+func (b *body) current() (*piece, <-chan struct{}) {
+	room := b.sw.mem.changed
+	if len(b.held) == 0 || b.held[0] == nil || b.held[0].evicted {
+		b.plan()
+	}
+	switch p := b.first(); {
+	case p == nil:
+		return nil, room
+	case p.complete:
+		return p, nil
+	default:
+		return nil, p.done
+	}
 }
 
-func (m *memory) lost(p *piece) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return p.evicted
+// first returns the piece that is needed now, or nil.
+func (b *body) first() *piece {
+	if len(b.held) == 0 {
+		return nil
+	}
+	return b.held[0]
 }
 
 func (b *body) index() int { return int(b.pos / b.sw.pieceLength) }
@@ -172,48 +163,70 @@ func (b *body) plan() {
 	if b.pos == b.end {
 		return
 	}
-	var changed []int
-	ahead, all := min(b.sw.mem.share(), maxAhead), true
-	begin := b.index()
-	for i := begin; int64(i)*b.sw.pieceLength < b.end; i++ {
-		if i > begin && int64(i+1-begin)*b.sw.pieceLength > ahead {
+	most := max(1, min(b.sw.mem.share(), maxAhead)/b.sw.pieceLength, 1)
+	last := (b.end - 1) / b.sw.pieceLength
+	all := true
+	for i := 0; int64(b.at+i) <= last; i++ {
+		if int64(i) >= min(most, maxHeld) {
 			all = false
 			break
 		}
-		p, need := b.held[i], i == begin
-		switch {
-		case p == nil:
-			if p = b.sw.mem.acquire(b.sw, i, b, need); p == nil {
-				b.sw.apply(changed)
-				if need {
-					b.sw.ahead.yield(b.sw)
-				}
-				return
-			}
-			b.held[i] = p
-			changed = append(changed, i)
-		case need && p != b.first:
-			b.sw.mem.urge(p)
-			changed = append(changed, i)
+		if i == len(b.held) {
+			b.held = append(b.held, nil)
 		}
-		if need {
-			b.first = p
+		if p := b.held[i]; p != nil {
+			if !p.evicted {
+				continue
+			}
+			b.held[i] = nil
+			b.sw.mem.release(p)
+		}
+		if b.held[i] = b.sw.mem.acquire(b.sw, b.at+i, b, i == 0); b.held[i] == nil {
+			if i == 0 {
+				b.sw.ahead.yield(b.sw)
+			}
+			all = false
+			break
 		}
 	}
-	b.sw.apply(changed)
 	if all {
 		b.sw.ahead.fetch(b.sw, b)
 	}
+	b.sw.fillAll()
 }
 
-// let gives a piece back.
-func (b *body) let(p *piece) {
-	b.sw.mem.release(p, p == b.first)
-	if p == b.first {
-		b.first = nil
+// let gives the first piece back.
+func (b *body) let() {
+	if p := b.held[0]; p != nil {
+		b.sw.mem.release(p)
 	}
-	delete(b.held, p.index)
-	b.sw.apply([]int{p.index})
+	b.held = b.held[1:]
+	b.at++
+}
+
+// Shorten implements [transport.Shortener]: pieces beyond aren't asked for any
+// more.
+func (b *body) Shorten(length int64) {
+	b.sw.node.mu.Lock()
+	defer b.sw.node.mu.Unlock()
+	end := max(b.start+length, b.pos)
+	if end >= b.end || b.ended() != nil {
+		return
+	}
+	b.end = end
+	b.sw.ahead.shortened(b.sw, b)
+	keep := 0
+	if end > b.pos {
+		keep = int((end-1)/b.sw.pieceLength) + 1 - b.at
+	}
+	for len(b.held) > keep {
+		last := len(b.held) - 1
+		if p := b.held[last]; p != nil {
+			b.sw.mem.release(p)
+		}
+		b.held = b.held[:last]
+	}
+	b.sw.fillAll()
 }
 
 // wait returns when there may be something to read, or with the reason why
@@ -261,19 +274,25 @@ func (b *body) ended() error {
 func (b *body) Close() error {
 	b.closeOnce.Do(func() {
 		close(b.closed)
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		var indices []int
-		for i, p := range b.held {
-			b.sw.mem.release(p, p == b.first)
-			indices = append(indices, i)
-		}
-		b.first = nil
-		clear(b.held)
-		b.sw.mem.leave(b)
-		b.sw.ahead.closed(b.sw)
-		b.sw.apply(indices)
+		b.sw.closeBody(b)
 		b.sw.unuse()
 	})
 	return nil
+}
+
+func (sw *swarm) closeBody(b *body) {
+	sw.node.mu.Lock()
+	defer sw.node.mu.Unlock()
+	for len(b.held) > 0 {
+		b.let()
+	}
+	sw.mem.leave(b)
+	for i, other := range sw.bodies {
+		if other == b {
+			sw.bodies = append(sw.bodies[:i], sw.bodies[i+1:]...)
+			break
+		}
+	}
+	sw.ahead.closed(sw)
+	sw.fillAll()
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/anacrolix/torrent/bencode"
+	"github.com/anacrolix/torrent/merkle"
 	"github.com/anacrolix/torrent/metainfo"
 	"github.com/opencontainers/go-digest"
 
@@ -23,27 +24,33 @@ import (
 // TestConformance reads from libtorrent, which lets every peer download at
 // once.
 func TestConformance(t *testing.T) {
+	for _, v := range []realserver.Version{realserver.V1, realserver.V2} {
+		t.Run(string(v), func(t *testing.T) { testConformance(t, v) })
+	}
+}
+
+func testConformance(t *testing.T, v realserver.Version) {
 	transporttest.Run(t, func(t *testing.T) transporttest.Harness {
 		o := loopback()
-		o.StallTimeout, o.MetadataTimeout = 5*time.Second, 5*time.Second
+		o.StallTimeout, o.MetadataTimeout = 2*time.Second, 3*time.Second
 		s := libtorrent(t, realserver.LibtorrentOptions{})
 		put := func(t testing.TB, b transporttest.Blob) transport.Route {
-			return route(magnet(t, seed(t, s, b, realserver.TorrentOptions{}), s.Peer))
+			dir := t.TempDir()
+			return route(magnet(t, serve(t, s, file(t, blobFile(t, dir, b), v), dir), s.Peer))
 		}
 		return transporttest.Harness{
-			Transport: again{bittorrent.New(o)},
+			Transport: bittorrent.New(o),
 			Put: func(t testing.TB, b transporttest.Blob) transport.Route {
 				if b.Size > 0 {
 					return put(t, b)
 				}
-				// There are no torrents of nothing, and transmission-create
-				// leaves out empty files.
+				// There are no torrents of nothing.
 				dir := t.TempDir()
-				return route(magnet(t, serve(t, s, file(t, beside(t, dir, b), realserver.V1), dir), s.Peer))
+				return route(magnet(t, serve(t, s, file(t, beside(t, dir, b), v), dir), s.Peer))
 			},
 			Huge: func(t testing.TB, b transporttest.Blob) transport.Route {
 				dir := t.TempDir()
-				file := createSparse(t, blobFile(t, dir, b), b)
+				file := createSparse(t, blobFile(t, dir, b), b, v)
 				if err := s.AddUnchecked(t.Context(), file, dir); err != nil {
 					t.Fatal(err)
 				}
@@ -51,7 +58,7 @@ func TestConformance(t *testing.T) {
 			},
 			Faults: map[transporttest.Fault]func(testing.TB, transporttest.Blob) transport.Route{
 				transporttest.Temporary: func(t testing.TB, b transporttest.Blob) transport.Route {
-					file := create(t, blobFile(t, t.TempDir(), b), realserver.TorrentOptions{})
+					file := file(t, blobFile(t, t.TempDir(), b), v)
 					return route(magnet(t, file, s.Peer)) // a peer that doesn't have it
 				},
 				transporttest.Permanent: func(t testing.TB, b transporttest.Blob) transport.Route {
@@ -60,7 +67,7 @@ func TestConformance(t *testing.T) {
 					return put(t, other)
 				},
 				transporttest.ShortBody: func(t testing.TB, b transporttest.Blob) transport.Route {
-					return route(magnet(t, seedHalf(t, s, b), s.Peer))
+					return route(magnet(t, seedHalf(t, s, b, v), s.Peer))
 				},
 			},
 			Impossible: map[transporttest.Fault]string{
@@ -98,11 +105,11 @@ func beside(t testing.TB, dir string, b transporttest.Blob) string {
 }
 
 // seedHalf makes s seed the first half of a blob.
-func seedHalf(t testing.TB, s seeds, b transporttest.Blob) string {
+func seedHalf(t testing.TB, s seeds, b transporttest.Blob, v realserver.Version) string {
 	t.Helper()
 	dir := t.TempDir()
 	path := blobFile(t, dir, b)
-	file := create(t, path, realserver.TorrentOptions{})
+	file := file(t, path, v)
 	if err := os.Truncate(path, b.Size/2); err != nil {
 		t.Fatal(err)
 	}
@@ -119,14 +126,22 @@ func file(t testing.TB, content string, v realserver.Version) string {
 	return file
 }
 
-// createSparse makes a v1 torrent of a blob that is mostly zeros. Pieces of
-// zeros are hashed once.
-func createSparse(t testing.TB, path string, b transporttest.Blob) string {
+// createSparse makes a torrent of a blob that is mostly zeros. Pieces of zeros
+// are hashed once.
+func createSparse(t testing.TB, path string, b transporttest.Blob, v realserver.Version) string {
 	t.Helper()
 	const length = 8 << 20
-	info := metainfo.Info{Name: filepath.Base(path), PieceLength: length, Length: b.Size}
+	sum := func(piece []byte) []byte { s := sha1.Sum(piece); return s[:] }
+	if v == realserver.V2 {
+		sum = func(piece []byte) []byte {
+			h := merkle.NewHash()
+			h.Write(piece)
+			return h.SumMinLength(nil, length)
+		}
+	}
+	var hashes []byte
 	piece := make([]byte, length)
-	zeros := sha1.Sum(piece)
+	zeros := sum(piece)
 	for at := int64(0); at < b.Size; at += length {
 		n, err := b.ReadAt(piece, at)
 		if err != nil && err != io.EOF {
@@ -134,16 +149,27 @@ func createSparse(t testing.TB, path string, b transporttest.Blob) string {
 		}
 		hash := zeros
 		if n < length || bytes.Count(piece, []byte{0}) < length {
-			hash = sha1.Sum(piece[:n])
+			hash = sum(piece[:n])
 		}
-		info.Pieces = append(info.Pieces, hash[:]...)
+		hashes = append(hashes, hash...)
 	}
+	name := filepath.Base(path)
+	info := map[string]any{"name": name, "piece length": length, "length": b.Size, "pieces": hashes}
+	torrent := map[string]any{}
+	if v == realserver.V2 {
+		layer, err := merkle.CompactLayerToSliceHashes(string(hashes))
+		if err != nil {
+			t.Fatal(err)
+		}
+		root := merkle.RootWithPadHash(layer, metainfo.HashForPiecePad(length))
+		info = map[string]any{"name": name, "piece length": length, "meta version": 2, "file tree": map[string]any{
+			name: map[string]any{"": map[string]any{"length": b.Size, "pieces root": root[:]}},
+		}}
+		torrent["piece layers"] = map[string]any{string(root[:]): hashes}
+	}
+	torrent["info"] = info
 	file := filepath.Join(t.TempDir(), "test.torrent")
-	content, err := bencode.Marshal(metainfo.MetaInfo{InfoBytes: bencode.MustMarshal(info)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(file, content, 0o644); err != nil {
+	if err := os.WriteFile(file, bencode.MustMarshal(torrent), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	return file

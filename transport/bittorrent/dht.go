@@ -2,6 +2,7 @@ package bittorrent
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
 	"time"
@@ -14,8 +15,8 @@ import (
 
 const (
 	// dhtInterval is how often the DHT is asked for more peers; dhtRetry is
-	// the same while there are none.
-	dhtInterval, dhtRetry = 15 * time.Minute, 10 * time.Second
+	// the same while there are none, doubled each time.
+	dhtInterval, dhtRetry = 15 * time.Minute, 2 * time.Second
 )
 
 // newDHT joins the DHT (BEP 5) at a UDP address.
@@ -23,6 +24,9 @@ func newDHT(o *Options, address string) (*dht.Server, error) {
 	conn, err := net.ListenPacket("udp", address)
 	if err != nil {
 		return nil, err
+	}
+	if o.Public {
+		conn = publicConn{conn}
 	}
 	config := dht.NewDefaultServerConfig()
 	config.Conn = conn
@@ -48,13 +52,13 @@ func newDHT(o *Options, address string) (*dht.Server, error) {
 // searchDHT asks the DHT for peers until ctx ends. This peer is announced only
 // where it may seed.
 func (sw *swarm) searchDHT(ctx context.Context) {
-	for {
+	for retry := dhtRetry; ; {
 		for _, hash := range sw.hashes {
 			sw.lookUp(ctx, hash)
 		}
 		wait := dhtInterval
-		if sw.t.Stats().TotalPeers == 0 {
-			wait = dhtRetry
+		if sw.lonely() {
+			wait, retry = retry, min(2*retry, dhtInterval)
 		}
 		select {
 		case <-ctx.Done():
@@ -94,4 +98,15 @@ func (sw *swarm) lookUp(ctx context.Context, hash [20]byte) {
 			sw.foundPeers(peers, netclass.Of(from.Addr()))
 		}
 	}
+}
+
+// publicConn sends to public addresses only: nodes of the DHT name each other.
+type publicConn struct{ net.PacketConn }
+
+// WriteTo implements [net.PacketConn].
+func (c publicConn) WriteTo(b []byte, to net.Addr) (int, error) {
+	if class := netclass.OfAddr(to); class != netclass.Public {
+		return 0, fmt.Errorf("%s: a %s address", to, class)
+	}
+	return c.PacketConn.WriteTo(b, to)
 }

@@ -4,21 +4,17 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"net/netip"
 	"net/url"
 	"path/filepath"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/anacrolix/torrent/metainfo"
 	infohash_v2 "github.com/anacrolix/torrent/types/infohash-v2"
-
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/waybill-project/waybill/conformance/transporttest"
 	"github.com/waybill-project/waybill/test/realserver"
@@ -150,26 +146,9 @@ func seed(t testing.TB, s seeds, b transporttest.Blob, o realserver.TorrentOptio
 // pull reads a whole blob and compares it.
 func pull(t testing.TB, tr transport.Transport, uri string, b transporttest.Blob) {
 	t.Helper()
-	err := pullRange(t.Context(), tr, uri, b, 0, b.Size)
-	for try := 0; try < 2 && errors.Is(err, transport.ErrTemporary); try++ {
-		t.Logf("asking again, as the engine does: %v", err)
-		err = pullRange(t.Context(), tr, uri, b, 0, b.Size)
-	}
-	if err != nil {
+	if err := pullRange(t.Context(), tr, uri, b, 0, b.Size); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// again is a transport that asks anew where nobody sends anything, as the engine
-// does: a swarm at times stalls with a peer connected.
-type again struct{ *bittorrent.Transport }
-
-func (a again) Open(ctx context.Context, r transport.Route, d ocispec.Descriptor, offset, length int64) (io.ReadCloser, error) {
-	body, err := a.Transport.Open(ctx, r, d, offset, length)
-	for try := 0; try < 2 && errors.Is(err, transport.ErrTemporary) && ctx.Err() == nil && strings.Contains(err.Error(), "1 connected"); try++ {
-		body, err = a.Transport.Open(ctx, r, d, offset, length)
-	}
-	return body, err
 }
 
 func pullRange(ctx context.Context, tr transport.Transport, uri string, b transporttest.Blob, offset, length int64) error {

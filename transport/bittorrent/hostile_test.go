@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/waybill-project/waybill/conformance/transporttest"
+	"github.com/waybill-project/waybill/test/realserver"
 	"github.com/waybill-project/waybill/transport"
 )
 
@@ -26,6 +27,7 @@ type hostile struct {
 	metadata []byte // what it sends
 	extra    string // in its extended handshake
 	first    []string
+	delay    time.Duration // of each piece of metadata
 }
 
 // metadataID is what it wants the messages of ut_metadata to be numbered.
@@ -78,12 +80,40 @@ func (h hostile) serve(conn net.Conn) error {
 				}
 			}
 		} else if _, err := fmt.Sscanf(string(message[2:]), "d8:msg_typei0e5:piecei%dee", &piece); err == nil && message[1] == metadataID {
+			time.Sleep(h.delay)
 			part := h.metadata[piece<<14 : min(len(h.metadata), (piece+1)<<14)]
 			if err := send(theirs, fmt.Sprintf("d8:msg_typei1e5:piecei%de10:total_sizei%see%s", piece, h.size, part)); err != nil {
 				return err
 			}
 		}
 	}
+}
+
+// TestEndlessMetadata: a peer whose metadata don't end delays those of others by
+// its turn only.
+func TestEndlessMetadata(t *testing.T) {
+	t.Parallel()
+	b := transporttest.NewBlob(42, 1<<20)
+	dir := t.TempDir()
+	f := create(t, blobFile(t, dir, b), realserver.TorrentOptions{})
+	honest := libtorrent(t, realserver.LibtorrentOptions{})
+	serve(t, honest, f, dir)
+	h := hostile{size: fmt.Sprint(16 << 20), metadata: make([]byte, 16<<20), delay: time.Second}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go h.serve(conn)
+		}
+	}()
+	pull(t, newTransport(t, loopback()), magnet(t, f, l.Addr().String(), honest.Peer), b)
 }
 
 func TestHostilePeer(t *testing.T) {
@@ -122,7 +152,9 @@ func TestHostilePeer(t *testing.T) {
 				}
 			}()
 			o := loopback()
-			o.MetadataTimeout = 3 * time.Second
+			if o.MetadataTimeout = 3 * time.Second; c.kind == transport.ErrPermanent {
+				o.MetadataTimeout = time.Minute // it ends with what is sent, not with time
+			}
 			tr := newTransport(t, o)
 			uri := "magnet:?xt=urn:btih:" + hex.EncodeToString(c.hash[:]) + "&x.pe=" + l.Addr().String()
 			err = pullRange(t.Context(), tr, uri, transporttest.NewBlob(1, 10), 0, 10)

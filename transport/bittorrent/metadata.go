@@ -7,13 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 
-	"github.com/anacrolix/torrent"
-	"github.com/anacrolix/torrent/bencode"
 	pp "github.com/anacrolix/torrent/peer_protocol"
+
+	"github.com/waybill-project/waybill/transport/bittorrent/peer"
 )
 
 const (
@@ -24,38 +22,34 @@ const (
 	// metadataWindow is how many pieces a peer is asked for at once.
 	metadataWindow = 32
 	// metadataPatience is how long a peer may take for the next piece before
-	// another one is asked.
-	metadataPatience = 4 * time.Second
+	// another one is asked, metadataTurn the same for all of them where there is
+	// another one. It is asked for the rest then when all others were.
+	metadataPatience, metadataTurn = 4 * time.Second, 5 * time.Second
+	// metadataKept is how large metadata may be for a part of them to be kept
+	// while another peer is asked, in bytes.
+	metadataKept = 1 << 20
 	// metadataServed is how often a connection may have all of the metadata.
 	metadataServed = 3
 )
 
 // metadata is what a torrent is, as its peers know it: the extension for peers
-// to send metadata files (BEP 9). It is done here and not by the library, which
-// (v1.61.0) decodes what came, recursively, before it knows that it has the
-// right hash, and believes sizes and indices that end the program.
+// to send metadata files (BEP 9). What comes is decoded when it has the right
+// hash. All but the hashes is under the node's lock.
 type metadata struct {
 	v1   *[20]byte
 	v2   *[32]byte
-	info atomic.Pointer[[]byte] // once known
+	info []byte // once known
 
-	mu      sync.Mutex
-	offers  []*offer // peers that have it, to be asked in this order
-	current *assembly
-	served  map[*torrent.PeerConn]int // pieces
-	wake    chan struct{}             // there are offers
+	offers []*offer      // peers that have it, to be asked in this order
+	served map[*conn]int // pieces
+	wake   chan struct{} // there are offers
 }
 
-// offer is a peer that says it has the metadata.
+// offer is a peer that says it has the metadata, and what of it came.
 type offer struct {
-	conn *torrent.PeerConn
-	size int
-}
-
-// assembly is metadata on their way from one peer.
-type assembly struct {
-	offer
-	bytes []byte
+	conn  *conn
+	size  int
+	bytes []byte // nil before it is asked
 	have  []bool
 	asked int           // pieces that were asked for, from the first on
 	count int           // pieces that came
@@ -64,46 +58,16 @@ type assembly struct {
 }
 
 func newMetadata(l *link) *metadata {
-	return &metadata{v1: l.v1, v2: l.v2, served: map[*torrent.PeerConn]int{}, wake: make(chan struct{}, 1)}
+	return &metadata{v1: l.v1, v2: l.v2, served: map[*conn]int{}, wake: make(chan struct{}, 1)}
 }
 
-// handleMetadata takes the extension out of the library's hands, for a new connection.
-// Like all callbacks it is called with the library's lock held.
-func handleMetadata(conn *torrent.PeerConn) {
-	own := torrent.LocalLtepProtocolMap{}
-	for i, name := range conn.LocalLtepProtocolMap.Index {
-		if name != pp.ExtensionNameMetadata {
-			own.Index = append(own.Index, name)
-			if i < conn.LocalLtepProtocolMap.NumBuiltin {
-				own.NumBuiltin++
-			}
-		}
-	}
-	own.Index = append(own.Index, pp.ExtensionNameMetadata)
-	conn.LocalLtepProtocolMap = &own
-}
-
-// metadataOf returns the metadata of the torrent that a connection is for, or
-// nil.
-func (n *node) metadataOf(conn *torrent.PeerConn) *metadata {
-	m, _ := n.metadata.Load(conn.Torrent())
-	found, _ := m.(*metadata)
-	return found
-}
-
-// shook is called with a peer's extended handshake (BEP 10).
-func (n *node) shook(conn *torrent.PeerConn, h *pp.ExtendedHandshakeMessage) {
-	spareQueue(conn, h)
-	size := h.MetadataSize
-	h.MetadataSize = 0 // none of the library's business
-	m := n.metadataOf(conn)
-	if m == nil || m.info.Load() != nil || size <= 0 || size > MaxMetadata || h.M[pp.ExtensionNameMetadata] == 0 {
+// offered takes note of a peer that says how large the metadata are.
+func (m *metadata) offered(c *conn, size int) {
+	if m.info != nil || size <= 0 || size > MaxMetadata || c.metadataID == 0 {
 		return
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if !slices.ContainsFunc(m.offers, func(o *offer) bool { return o.conn == conn }) {
-		m.offers = append(m.offers, &offer{conn, size})
+	if m.offerOf(c) == nil {
+		m.offers = append(m.offers, &offer{conn: c, size: size, event: make(chan struct{}, 1)})
 	}
 	select {
 	case m.wake <- struct{}{}:
@@ -111,164 +75,131 @@ func (n *node) shook(conn *torrent.PeerConn, h *pp.ExtendedHandshakeMessage) {
 	}
 }
 
-// disconnected is called when a connection is closed.
-func (n *node) disconnected(conn *torrent.PeerConn) {
-	m := n.metadataOf(conn)
-	if m == nil {
-		return
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	delete(m.served, conn)
-	m.offers = slices.DeleteFunc(m.offers, func(o *offer) bool { return o.conn == conn })
-	if m.current != nil && m.current.conn == conn {
-		m.current.refuse()
+// disconnected takes note of a peer that is gone.
+func (m *metadata) disconnected(c *conn) {
+	delete(m.served, c)
+	if o := m.offerOf(c); o != nil {
+		o.refuse()
+		m.strike(o)
 	}
 }
 
-// told is called for every extension message.
-func (n *node) told(e torrent.PeerConnReadExtensionMessageEvent) {
-	name, _, err := e.PeerConn.LocalLtepProtocolMap.LookupId(e.ExtensionNumber)
-	m := n.metadataOf(e.PeerConn)
-	if err != nil || name != pp.ExtensionNameMetadata || m == nil {
-		return
+// offerOf returns what a peer has offered, or nil.
+func (m *metadata) offerOf(c *conn) *offer {
+	for _, o := range m.offers {
+		if o.conn == c {
+			return o
+		}
 	}
-	// No longer than four blocks, so that no nesting is too deep to decode.
+	return nil
+}
+
+// strike asks a peer no more.
+func (m *metadata) strike(o *offer) {
+	m.offers = slices.DeleteFunc(m.offers, func(other *offer) bool { return other == o })
+}
+
+// metadataMessage takes a message of the extension.
+func (c *conn) metadataMessage(payload []byte) error {
+	end, err := valueEnd(payload)
+	if err != nil {
+		return err
+	}
 	var msg pp.ExtendedMetadataRequestMsg
-	err = bencode.Unmarshal(e.Payload, &msg)
-	var trailing bencode.ErrUnusedTrailingBytes
-	if err != nil && !errors.As(err, &trailing) {
-		return
+	if err := unmarshal(payload[:end], &msg); err != nil {
+		return err
 	}
+	m := c.sw.meta
 	switch msg.Type {
 	case pp.RequestMetadataExtensionMsgType:
-		if answer := m.answer(e.PeerConn, msg.Piece); answer != nil {
-			select {
-			case n.outbox <- letter{e.PeerConn, answer}:
-			default: // too many ask
-			}
+		if answer := m.answer(c, msg.Piece); answer != nil && c.metadataID != 0 {
+			c.out = peer.AppendExtended(c.out, c.metadataID, answer)
+			c.flush()
 		}
 	case pp.DataMetadataExtensionMsgType:
-		m.take(e.PeerConn, msg.Piece, e.Payload[len(e.Payload)-trailing.NumUnusedBytes:])
+		m.take(c, msg.Piece, payload[end:])
 	case pp.RejectMetadataExtensionMsgType:
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		if m.current != nil && m.current.conn == e.PeerConn {
-			m.current.refuse()
+		if o := m.offerOf(c); o != nil {
+			o.refuse()
 		}
 	}
-}
-
-// letter is an extension message to be sent without the library's lock.
-type letter struct {
-	to      *torrent.PeerConn
-	payload []byte
-}
-
-// post sends letters until the node is closed.
-func (n *node) post() {
-	for {
-		select {
-		case <-n.ctx.Done():
-			return
-		case l := <-n.outbox:
-			_ = l.to.WriteExtendedMessage(pp.ExtensionNameMetadata, l.payload) // the peer may be gone
-		}
-	}
+	return nil
 }
 
 // answer is what a peer that asks for a piece is told, or nil.
-func (m *metadata) answer(conn *torrent.PeerConn, piece int) []byte {
-	info := m.info.Load()
-	if info == nil || piece < 0 || piece >= pieces(len(*info)) {
+func (m *metadata) answer(c *conn, piece int) []byte {
+	if piece < 0 || piece >= pieces(len(m.info)) {
 		return fmt.Appendf(nil, "d8:msg_typei2e5:piecei%dee", piece)
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.served[conn]++; m.served[conn] > metadataServed*pieces(len(*info)) {
+	if m.served[c]++; m.served[c] > metadataServed*pieces(len(m.info)) {
 		return nil
 	}
-	part := (*info)[piece*metadataPiece : min(len(*info), (piece+1)*metadataPiece)]
-	return append(fmt.Appendf(nil, "d8:msg_typei1e5:piecei%de10:total_sizei%dee", piece, len(*info)), part...)
+	part := m.info[piece*metadataPiece : min(len(m.info), (piece+1)*metadataPiece)]
+	return append(fmt.Appendf(nil, "d8:msg_typei1e5:piecei%de10:total_sizei%dee", piece, len(m.info)), part...)
 }
 
 func pieces(size int) int { return int(ceil(int64(size), metadataPiece)) }
 
 // take takes a piece.
-func (m *metadata) take(conn *torrent.PeerConn, piece int, data []byte) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	a := m.current
-	if a == nil || a.conn != conn || piece < 0 || piece >= a.asked || a.have[piece] {
+func (m *metadata) take(c *conn, piece int, data []byte) {
+	o := m.offerOf(c)
+	if o == nil || piece < 0 || piece >= o.asked || o.have[piece] {
 		return
 	}
 	at := piece * metadataPiece
-	if len(data) != min(metadataPiece, a.size-at) {
-		a.refuse()
+	if len(data) != min(metadataPiece, o.size-at) {
+		o.refuse()
 		return
 	}
-	copy(a.bytes[at:], data)
-	a.have[piece] = true
-	a.count++
-	a.signal()
+	copy(o.bytes[at:], data)
+	o.have[piece] = true
+	o.count++
+	o.signal()
 }
 
-func (a *assembly) refuse() {
-	a.no = true
-	a.signal()
+func (o *offer) refuse() {
+	o.no = true
+	o.signal()
 }
 
-func (a *assembly) signal() {
+func (o *offer) signal() {
 	select {
-	case a.event <- struct{}{}:
+	case o.event <- struct{}{}:
 	default:
 	}
 }
 
-// findMetadata asks one peer after the other for the metadata, and gives those that are
-// what the infohash is of to the library.
-func (sw *swarm) findMetadata(ctx context.Context) {
-	m := sw.meta
+// findMetadata asks one peer after the other for the metadata.
+func (sw *swarm) findMetadata() {
 	for {
-		o := m.next()
+		o := sw.nextOffer()
 		if o == nil {
 			select {
-			case <-m.wake:
+			case <-sw.meta.wake:
 				continue
 			case <-sw.ready: // by a torrent file
 				return
-			case <-ctx.Done():
+			case <-sw.refused:
+				return
+			case <-sw.ctx.Done():
 				return
 			}
 		}
-		info, err := m.from(ctx, o)
-		if err != nil {
-			sw.node.options.Log.Debug("asking for metadata", "peer", o.conn.RemoteAddr.String(), "error", err)
-			continue
+		info, err := sw.metadataFrom(sw.ctx, o)
+		if err == nil {
+			sw.learn(info)
+			return
 		}
-		if err := sw.learn(info); err != nil {
-			sw.reject(err)
-		}
-		return
+		sw.setAside(o)
+		sw.node.options.Log.Debug("asking for metadata", "peer", o.conn.addr, "error", err)
 	}
 }
 
-// learn takes metadata with the right hash.
-func (sw *swarm) learn(info []byte) error {
-	if err := checkDepth(info); err != nil {
-		return err
-	}
-	if err := sw.t.SetInfoBytes(info); err != nil {
-		return err
-	}
-	sw.meta.info.Store(&info)
-	return nil
-}
-
-// next returns the peer to ask, which becomes the last.
-func (m *metadata) next() *offer {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+// nextOffer returns the peer to ask, which becomes the last.
+func (sw *swarm) nextOffer() *offer {
+	sw.node.mu.Lock()
+	defer sw.node.mu.Unlock()
+	m := sw.meta
 	if len(m.offers) == 0 {
 		return nil
 	}
@@ -277,60 +208,69 @@ func (m *metadata) next() *offer {
 	return o
 }
 
-// from returns the metadata that a peer has.
-func (m *metadata) from(ctx context.Context, o *offer) ([]byte, error) {
-	a := &assembly{offer: *o, bytes: make([]byte, o.size), have: make([]bool, pieces(o.size)), event: make(chan struct{}, 1)}
-	m.mu.Lock()
-	m.current = a
-	m.mu.Unlock()
-	defer func() {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		m.current = nil
-	}()
+// metadataFrom returns the metadata that a peer has, if it sends them in its
+// turn.
+func (sw *swarm) metadataFrom(ctx context.Context, o *offer) ([]byte, error) {
+	turn := time.NewTimer(metadataTurn)
+	defer turn.Stop()
 	for {
-		ask, done, refused := m.ask(a)
-		switch {
-		case refused:
-			m.strike(o)
-			return nil, errors.New("it refuses")
-		case done && !m.right(a.bytes):
-			m.strike(o)
-			return nil, errors.New("what it sent is not what the infohash is of")
-		case done:
-			return a.bytes, nil
-		}
-		for _, piece := range ask {
-			if err := o.conn.WriteExtendedMessage(pp.ExtensionNameMetadata, fmt.Appendf(nil, "d8:msg_typei0e5:piecei%dee", piece)); err != nil {
-				m.strike(o)
-				return nil, err
-			}
+		bytes, err := sw.askMetadata(o)
+		if bytes != nil || err != nil {
+			return bytes, err
 		}
 		select {
-		case <-a.event:
+		case <-o.event:
 		case <-time.After(metadataPatience):
 			return nil, fmt.Errorf("it sent nothing for %v", metadataPatience)
+		case <-turn.C:
+			if sw.othersOffer() {
+				return nil, fmt.Errorf("it has not sent all within %v", metadataTurn)
+			}
+		case <-sw.ready:
+			return nil, errors.New("they are known by now")
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
 	}
 }
 
-// ask returns which pieces to ask for now, and whether all came or none will.
-func (m *metadata) ask(a *assembly) (now []int, done, refused bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for ; a.asked < len(a.have) && a.asked < a.count+metadataWindow; a.asked++ {
-		now = append(now, a.asked)
+// setAside takes note that another peer is asked.
+func (sw *swarm) setAside(o *offer) {
+	sw.node.mu.Lock()
+	defer sw.node.mu.Unlock()
+	if o.size > metadataKept {
+		o.bytes, o.have, o.asked, o.count = nil, nil, 0, 0
 	}
-	return now, a.count == len(a.have), a.no
 }
 
-// strike asks a peer no more.
-func (m *metadata) strike(o *offer) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.offers = slices.DeleteFunc(m.offers, func(other *offer) bool { return other == o })
+func (sw *swarm) othersOffer() bool {
+	sw.node.mu.Lock()
+	defer sw.node.mu.Unlock()
+	return len(sw.meta.offers) > 1
+}
+
+// askMetadata asks a peer for the next pieces, or returns all of them.
+func (sw *swarm) askMetadata(o *offer) ([]byte, error) {
+	sw.node.mu.Lock()
+	defer sw.node.mu.Unlock()
+	if o.bytes == nil {
+		o.bytes, o.have = make([]byte, o.size), make([]bool, pieces(o.size))
+	}
+	switch {
+	case o.no || o.conn.closed:
+		sw.meta.strike(o)
+		return nil, errors.New("it refuses")
+	case o.count == len(o.have) && !sw.meta.right(o.bytes):
+		sw.meta.strike(o)
+		return nil, errors.New("what it sent is not what the infohash is of")
+	case o.count == len(o.have):
+		return o.bytes, nil
+	}
+	for ; o.asked < len(o.have) && o.asked < o.count+metadataWindow; o.asked++ {
+		o.conn.out = peer.AppendExtended(o.conn.out, o.conn.metadataID, fmt.Appendf(nil, "d8:msg_typei0e5:piecei%dee", o.asked))
+	}
+	o.conn.flush()
+	return nil, nil
 }
 
 // right reports whether b is what the infohashes are of.

@@ -78,11 +78,8 @@ func (l *link) decode(content []byte) error {
 	if len(mi.InfoBytes) == 0 {
 		return errors.New("no info dictionary")
 	}
-	info, err := mi.UnmarshalInfo()
+	info, err := parseInfo(mi.InfoBytes)
 	if err != nil {
-		return fmt.Errorf("info dictionary: %w", err)
-	}
-	if err := validate(&info); err != nil {
 		return err
 	}
 	if info.HasV1() {
@@ -98,9 +95,6 @@ func (l *link) decode(content []byte) error {
 		l.trackers = append(l.trackers, tier...)
 	}
 	l.webseeds = mi.UrlList
-	for _, n := range mi.Nodes {
-		l.nodes = append(l.nodes, string(n))
-	}
 	l.limit()
 	return nil
 }
@@ -108,12 +102,19 @@ func (l *link) decode(content []byte) error {
 // checkDepth says whether lists and dictionaries lie too deep in each other for
 // a decoder that recurses.
 func checkDepth(b []byte) error {
+	_, err := valueEnd(b)
+	return err
+}
+
+// valueEnd returns where the bencoded value ends that b begins with, or len(b)
+// where it doesn't, and whether it is too deep for a decoder that recurses.
+func valueEnd(b []byte) (int, error) {
 	depth := 0
 	for i := 0; i < len(b); i++ {
 		switch c := b[i]; {
 		case c == 'l' || c == 'd':
 			if depth++; depth > maxDepth {
-				return fmt.Errorf("lists and dictionaries lie more than the limit of %d deep in each other", maxDepth)
+				return 0, fmt.Errorf("lists and dictionaries lie more than the limit of %d deep in each other", maxDepth)
 			}
 		case c == 'e':
 			depth--
@@ -128,12 +129,27 @@ func checkDepth(b []byte) error {
 			}
 			i += n // and the colon
 		}
+		if depth <= 0 {
+			return min(i+1, len(b)), nil
+		}
 	}
-	return nil
+	return len(b), nil
 }
 
-// validate says what is wrong with an info dictionary, so that what the
-// library takes for granted is so.
+// parseInfo reads an info dictionary and checks it.
+func parseInfo(b []byte) (*metainfo.Info, error) {
+	if err := checkDepth(b); err != nil {
+		return nil, err
+	}
+	var info metainfo.Info
+	if err := bencode.Unmarshal(b, &info); err != nil {
+		return nil, fmt.Errorf("info dictionary: %w", err)
+	}
+	return &info, validate(&info)
+}
+
+// validate says what is wrong with an info dictionary, so that what is
+// taken for granted later is so.
 func validate(info *metainfo.Info) error {
 	switch {
 	case info.MetaVersion < 0 || info.MetaVersion > 2:

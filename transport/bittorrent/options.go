@@ -3,11 +3,13 @@ package bittorrent
 import (
 	"io"
 	"log/slog"
-	"net/http"
 	"net/netip"
 	"time"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/waybill-project/waybill/transport/httpclient"
+	"github.com/waybill-project/waybill/transport/netclass"
 )
 
 // Defaults of [Options].
@@ -69,11 +71,21 @@ type Options struct {
 	// can't make this program connect to the local network.
 	AllowPeer func(peer netip.AddrPort) bool
 
-	// HTTP makes the requests to HTTP trackers. Nil means a
-	// client with the proxies of the environment.
-	HTTP *http.Client
-	// Log is told, at its debug level, what the BitTorrent library does, and
-	// at its info level which peers were banned. Nil means nobody is.
+	// Public is for torrents that documents of other people's name: peers,
+	// trackers and web seeds are asked at public addresses only, whoever names
+	// them; there is no local service discovery, and scheme torrent, which
+	// means files of this machine, is [transport.ErrRefused].
+	Public bool
+	// Trusted are networks in which peers and trackers may be whoever names
+	// them, for all that Public and AllowPeer's default say. HTTP has its own.
+	Trusted netclass.Networks
+
+	// HTTP makes the requests to HTTP trackers and web seeds. Nil means that
+	// there are no web seeds, and that trackers are asked with a client of the
+	// zero [httpclient.Options].
+	HTTP *httpclient.Client
+	// Log is told, at its debug level, what becomes of peers, and at its info
+	// level which were banned. Nil means nobody is.
 	Log *slog.Logger
 }
 

@@ -4,18 +4,19 @@ import (
 	"net/netip"
 	"sync"
 
-	"github.com/anacrolix/torrent"
-	pp "github.com/anacrolix/torrent/peer_protocol"
-
 	"github.com/waybill-project/waybill/transport/netclass"
 )
 
 // maxNarrow bounds how many peers on narrow networks are remembered.
 const maxNarrow = 10_000
 
-// policy decides which peers may be connected to; see [Options].AllowPeer.
+// policy decides which peers may be connected to; see [Options].AllowPeer and
+// [Options].Public.
 type policy struct {
-	own func(netip.AddrPort) bool
+	own    func(netip.AddrPort) bool
+	public bool
+	// trusted are networks whose peers anybody may name.
+	trusted netclass.Networks
 
 	mu sync.Mutex
 	// narrow are the peers that are not on the internet and were named by
@@ -23,16 +24,21 @@ type policy struct {
 	narrow map[netip.AddrPort]struct{}
 }
 
-func newPolicy(own func(netip.AddrPort) bool) *policy {
-	return &policy{own: own, narrow: map[netip.AddrPort]struct{}{}}
+func newPolicy(o *Options) *policy {
+	return &policy{own: o.AllowPeer, public: o.Public, trusted: o.Trusted, narrow: map[netip.AddrPort]struct{}{}}
 }
 
 // allows reports whether peer may be connected to.
 func (p *policy) allows(peer netip.AddrPort) bool {
-	if p.own != nil {
+	public := netclass.Of(peer.Addr()) == netclass.Public
+	switch {
+	case p.own == nil && p.trusted.Contain(peer.Addr()):
+		return true
+	case p.public && !public:
+		return false
+	case p.own != nil:
 		return p.own(peer)
-	}
-	if netclass.Of(peer.Addr()) == netclass.Public {
+	case public:
 		return true
 	}
 	p.mu.Lock()
@@ -55,53 +61,12 @@ func (p *policy) name(peer netip.AddrPort, by netclass.Class) bool {
 	return p.allows(peer)
 }
 
-// added is called for every connection to a peer, with the library's lock held,
-// before it says which extensions it has. Private torrents have no peer
-// exchange (BEP 27).
-func (p *policy) added(conn *torrent.PeerConn) {
-	info := conn.Torrent().Info()
-	if info == nil || info.Private == nil || !*info.Private {
-		return
+// floor is the narrowest network in which trackers and web seeds may be.
+func (p *policy) floor() netclass.Class {
+	if p.public {
+		return netclass.Public
 	}
-	own := torrent.LocalLtepProtocolMap{}
-	for i, name := range conn.LocalLtepProtocolMap.Index {
-		if name == pp.ExtensionNamePex {
-			continue
-		}
-		own.Index = append(own.Index, name)
-		if i < conn.LocalLtepProtocolMap.NumBuiltin {
-			own.NumBuiltin++
-		}
-	}
-	conn.LocalLtepProtocolMap = &own
-}
-
-// exchanged is called for every extension message (BEP 10) before the library
-// reads it: it notes the peers that peer exchange (BEP 11) names.
-func (p *policy) exchanged(e torrent.PeerConnReadExtensionMessageEvent) {
-	name, _, err := e.PeerConn.LocalLtepProtocolMap.LookupId(e.ExtensionNumber)
-	if err != nil || name != pp.ExtensionNamePex {
-		return
-	}
-	msg, err := pp.LoadPexMsg(e.Payload)
-	if err != nil {
-		return // the library will say so
-	}
-	from, err := netip.ParseAddrPort(e.PeerConn.RemoteAddr.String())
-	if err != nil {
-		return
-	}
-	by := netclass.Of(from.Addr())
-	for _, added := range msg.Added {
-		if peer, ok := addrPort(added.IP, added.Port); ok {
-			p.name(peer, by)
-		}
-	}
-	for _, added := range msg.Added6 {
-		if peer, ok := addrPort(added.IP, added.Port); ok {
-			p.name(peer, by)
-		}
-	}
+	return netclass.Loopback
 }
 
 // addrPort returns the address of ip and port, if they are one.

@@ -6,30 +6,13 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
-	"time"
-
-	"github.com/anacrolix/torrent"
 
 	"github.com/waybill-project/waybill/transport/netclass"
 )
 
-const (
-	// maxReserve is how many peers of a torrent are remembered to connect to
-	// again.
-	maxReserve = 200
-	// reconnect is how long after a torrent has lost its last connection its
-	// peers are tried again.
-	reconnect = time.Second
-	// useless is how long a connection to a peer that has nothing is kept while
-	// nobody sends anything.
-	useless = 4 * time.Second
-)
-
-// reserve are the peers of a torrent that were found by other means than by
-// the library, which forgets a peer when the connection to it is lost.
-type reserve struct {
+// sources are where a torrent's peers are looked for.
+type sources struct {
 	mu       sync.Mutex
-	peers    []netip.AddrPort
 	trackers []string
 	names    []string // of hosts named by URIs
 }
@@ -37,42 +20,39 @@ type reserve struct {
 // search begins to look for peers as l says, and if isNew as any torrent is
 // looked for. The transport's lock is held.
 func (n *node) search(sw *swarm, l *link, isNew bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	if isNew {
-		var ctx context.Context
-		ctx, sw.leave = context.WithCancel(n.ctx)
-		sw.ctx = ctx
-		sw.tasks.Go(func() {
-			if l.info == nil {
-				sw.upgrade(ctx)
-			}
-			sw.reconnect(ctx)
-		})
-		sw.tasks.Go(func() { sw.searchPublicly(ctx) })
+		sw.start(sw.tend)
+		sw.start(func() { sw.searchPublicly(sw.ctx) })
 		if l.info == nil {
-			sw.tasks.Go(func() { sw.findMetadata(ctx) })
+			sw.start(sw.findMetadata)
 		}
 	}
 	var literal []netip.AddrPort
 	for _, p := range l.peers {
-		if peer, err := netip.ParseAddrPort(p); err == nil {
-			literal = append(literal, peer)
-		} else if sw.reserve.add(&sw.reserve.names, p) {
-			sw.tasks.Go(func() { sw.resolve(sw.ctx, p) })
+		if at, err := netip.ParseAddrPort(p); err == nil {
+			literal = append(literal, netip.AddrPortFrom(at.Addr().Unmap(), at.Port()))
+		} else if sw.sources.add(&sw.sources.names, p) {
+			sw.start(func() { sw.resolve(sw.ctx, p) })
 		}
 	}
-	sw.foundPeers(literal, netclass.Loopback) // as typed: anywhere
+	sw.addPeers(literal, netclass.Loopback) // as typed: anywhere
+	for _, url := range l.webseeds {
+		sw.addWebseed(url)
+	}
 	if n.options.NoTrackers {
 		return
 	}
 	for _, url := range l.trackers {
-		if sw.reserve.add(&sw.reserve.trackers, url) {
-			sw.tasks.Go(func() { sw.track(sw.ctx, url) })
+		if sw.sources.add(&sw.sources.trackers, url) {
+			sw.start(func() { sw.track(sw.ctx, url) })
 		}
 	}
 }
 
 // add appends what is not in list yet and reports whether it did.
-func (r *reserve) add(list *[]string, s string) bool {
+func (r *sources) add(list *[]string, s string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if slices.Contains(*list, s) || len(*list) >= maxNamed {
@@ -102,137 +82,6 @@ func (sw *swarm) resolve(ctx context.Context, hostport string) {
 		peers = append(peers, netip.AddrPortFrom(a.Unmap(), uint16(number)))
 	}
 	sw.foundPeers(peers, netclass.Loopback)
-}
-
-// foundPeers takes peers that someone in a network of class by has named.
-func (sw *swarm) foundPeers(peers []netip.AddrPort, by netclass.Class) {
-	r := &sw.reserve
-	var add []torrent.PeerInfo
-	r.mu.Lock()
-	for _, p := range peers {
-		if !sw.node.peers.name(p, by) {
-			continue
-		}
-		if !slices.Contains(r.peers, p) && len(r.peers) < maxReserve {
-			r.peers = append(r.peers, p)
-		}
-		add = append(add, peerInfo(p))
-	}
-	r.mu.Unlock()
-	if len(add) > 0 {
-		sw.t.AddPeers(add)
-	}
-}
-
-func peerInfo(p netip.AddrPort) torrent.PeerInfo {
-	return torrent.PeerInfo{Addr: net.TCPAddrFromAddrPort(p), Source: torrent.PeerSourceDirect}
-}
-
-// lonely reports whether no peer is known.
-func (sw *swarm) lonely() bool {
-	sw.reserve.mu.Lock()
-	defer sw.reserve.mu.Unlock()
-	own := sw.node.port()
-	return sw.t.Stats().ActivePeers == 0 && !slices.ContainsFunc(sw.reserve.peers, func(p netip.AddrPort) bool { return int(p.Port()) != own })
-}
-
-// upgrade makes connections anew when the metadata turn out to be of v2 only:
-// the library takes those it made before, by the begin of an infohash it didn't
-// know the version of, for connections of v1, over which it doesn't ask for the
-// hashes of pieces (BEP 52).
-func (sw *swarm) upgrade(ctx context.Context) {
-	tick := time.NewTicker(reconnect)
-	defer tick.Stop()
-	for known := false; !known; {
-		select {
-		case <-ctx.Done():
-			return
-		case <-sw.ready:
-			known = true
-		case <-tick.C:
-			sw.again()
-		}
-	}
-	if sw.info.HasV1() {
-		return
-	}
-	for _, conn := range sw.t.PeerConns() {
-		sw.node.conns.drop(conn.RemoteAddr.String())
-	}
-	for sw.t.Stats().ActivePeers > 0 && ctx.Err() == nil {
-		time.Sleep(time.Millisecond) // until the library has noticed
-	}
-	sw.again()
-}
-
-// nudge makes the library think again of what to ask its peers for, where
-// something is wanted and nothing came for a while: it doesn't by itself when
-// the last request to a peer was rejected.
-func (sw *swarm) nudge() {
-	if time.Since(time.Unix(0, sw.last.Load())) < reconnect {
-		return
-	}
-	waiting := sw.waiting()
-	if len(waiting) > 0 && time.Since(time.Unix(0, sw.last.Load())) > useless {
-		sw.dropUseless()
-	}
-	for _, i := range waiting {
-		sw.t.Piece(i).SetPriority(torrent.PiecePriorityNone)
-		sw.apply([]int{i})
-	}
-}
-
-// dropUseless drops the connections to peers that said, longer ago than useless,
-// that they have no piece at all, for them to be made anew: transmission says so
-// while it checks what it has after a start, and doesn't say what it found.
-func (sw *swarm) dropUseless() {
-	for _, conn := range sw.t.PeerConns() {
-		if conn.PeerPieces().IsEmpty() && sw.node.conns.age(conn.RemoteAddr.String()) > useless {
-			sw.node.conns.drop(conn.RemoteAddr.String())
-		}
-	}
-}
-
-// waiting returns the pieces that ranges wait for before others.
-func (sw *swarm) waiting() []int {
-	sw.mem.mu.Lock()
-	defer sw.mem.mu.Unlock()
-	var all []int
-	for i, p := range sw.pieces {
-		if p.first > 0 && !p.complete {
-			all = append(all, i)
-		}
-	}
-	return all
-}
-
-// reconnect tries the peers again that were lost.
-func (sw *swarm) reconnect(ctx context.Context) {
-	tick := time.NewTicker(reconnect)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		sw.nudge()
-		sw.again()
-	}
-}
-
-// again tries the peers that were found, where none is connected.
-func (sw *swarm) again() {
-	if s := sw.t.Stats(); s.ActivePeers > 0 || s.HalfOpenPeers > 0 {
-		return
-	}
-	var again []torrent.PeerInfo
-	sw.reserve.mu.Lock()
-	for _, p := range sw.reserve.peers {
-		again = append(again, peerInfo(p))
-	}
-	sw.reserve.mu.Unlock()
-	sw.t.AddPeers(again)
 }
 
 // searchPublicly looks for peers in the DHT and on the local network, if the

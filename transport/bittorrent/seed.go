@@ -2,10 +2,9 @@ package bittorrent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"net/netip"
-	"slices"
 	"sync"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -17,13 +16,14 @@ import (
 type seeded struct {
 	entry
 	content Content
-	users   int          // under the memory's lock
+	users   int          // under the node's lock
 	reading sync.RWMutex // held to close content
 }
 
 // Seed serves the blob desc to the peers of the torrent that uri names, from
 // Options.Content, until ctx ends, and returns ctx's error then. Pieces that the
-// blob shares with a file that isn't served by another Seed are not served.
+// blob shares with a file that isn't served by another Seed, and the files that a
+// layout has beside blobs, are served once other peers have sent them.
 //
 // What isn't in the store is [transport.ErrNotFound], content that isn't the
 // torrent's [transport.ErrPermanent], and [transport.ErrRefused] where
@@ -32,7 +32,7 @@ func (t *Transport) Seed(ctx context.Context, uri string, desc ocispec.Descripto
 	if !t.options.Seed || t.options.Content == nil {
 		return transport.Errorf(transport.ErrRefused, uri, "seeding is not switched on")
 	}
-	sw, file, err := t.find(ctx, uri, desc)
+	sw, file, err := t.findBlob(ctx, uri, desc, false)
 	if err != nil {
 		return err
 	}
@@ -45,11 +45,20 @@ func (t *Transport) Seed(ctx context.Context, uri string, desc ocispec.Descripto
 		content.Close()
 		return transport.Errorf(transport.ErrPermanent, uri, "%q is %d bytes in the torrent and %s %d in the store", file.path, file.length, desc.Digest, size)
 	}
-	sw.serve(file, content)
-	defer sw.unserve(file)
-	if err := sw.verify(ctx, uri, file); err != nil {
+	if size == 0 {
+		content.Close() // nobody asks for it
+	} else {
+		sw.serve(file, content)
+		defer sw.unserve(file)
+	}
+	if err := sw.offerFile(ctx, uri, file); err != nil {
 		return err
 	}
+	var tasks sync.WaitGroup
+	defer tasks.Wait()
+	more, cancel := context.WithCancel(ctx)
+	defer cancel()
+	tasks.Go(func() { sw.fetchRest(more, uri, file) })
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
@@ -58,11 +67,14 @@ func (t *Transport) Seed(ctx context.Context, uri string, desc ocispec.Descripto
 	}
 }
 
+// errNoHashes says that a v2 torrent's content can't be verified.
+var errNoHashes = errors.New("no peer has sent the hashes of the torrent's pieces")
+
 // serve makes content that of a file. Where it is served already, that is done
 // from what there is.
 func (sw *swarm) serve(file entry, content Content) {
-	sw.mem.mu.Lock()
-	defer sw.mem.mu.Unlock()
+	sw.node.mu.Lock()
+	defer sw.node.mu.Unlock()
 	s, again := sw.content[file.offset]
 	if again {
 		content.Close()
@@ -73,70 +85,102 @@ func (sw *swarm) serve(file entry, content Content) {
 	s.users++
 }
 
-// unserve takes back a serve.
+// unserve takes back a serve. Peers can't be told that a piece isn't there any
+// more: they are disconnected.
 func (sw *swarm) unserve(file entry) {
-	sw.mem.mu.Lock()
+	sw.node.mu.Lock()
 	s := sw.content[file.offset]
 	s.users--
 	last := s.users == 0
-	var gone []int
 	if last {
 		delete(sw.content, file.offset)
 		for i := range sw.piecesOf(file) {
-			if sw.verified[i] {
-				delete(sw.verified, i)
-				gone = append(gone, i)
+			delete(sw.verified, i)
+		}
+		sw.dropRest(s.entry)
+		for c := range sw.conns {
+			if c.up.letIn {
+				c.drop("less is seeded")
 			}
 		}
 	}
-	sw.mem.mu.Unlock()
-	if !last {
-		return
+	sw.node.mu.Unlock()
+	if last {
+		s.reading.Lock() // peers may be being served
+		defer s.reading.Unlock()
+		s.content.Close()
 	}
-	for _, i := range gone {
-		sw.t.Piece(i).UpdateCompletion()
-	}
-	s.reading.Lock() // peers may be being served
-	defer s.reading.Unlock()
-	s.content.Close()
 }
 
-// hashTries is how often a piece is hashed before its content is found wrong.
-const hashTries = 3
-
-// verify hashes the pieces of a file that can be served, once, and makes the
-// library offer them.
-func (sw *swarm) verify(ctx context.Context, uri string, file entry) error {
+// offerFile hashes the pieces of a file that can be served, once, and offers
+// them to peers.
+func (sw *swarm) offerFile(ctx context.Context, uri string, file entry) error {
+	if err := sw.awaitHashes(ctx, uri, file); err != nil {
+		return err
+	}
+	buf := make([]byte, sw.pieceLength)
 	for i := range sw.piecesOf(file) {
-		sw.mem.mu.Lock()
-		hash := !sw.verified[i] && sw.seeds(i)
-		sw.mem.mu.Unlock()
-		if !hash {
-			continue
-		}
-		right := false
-		// The library may be hashing the piece already, for an earlier reason and
-		// with an earlier answer: it is asked once more.
-		for try := 0; try < hashTries && !right; try++ {
-			if err := sw.t.Piece(i).VerifyDataContext(ctx); err != nil {
-				if ctx.Err() != nil {
-					return ctx.Err()
-				}
-				return transport.Errorf(transport.ErrTemporary, uri, "%w", err)
-			}
-			sw.mem.mu.Lock()
-			right = sw.verified[i] || !sw.seeds(i)
-			sw.mem.mu.Unlock()
-		}
-		if err := ctx.Err(); !right && err != nil {
+		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if !right {
-			return transport.Errorf(transport.ErrPermanent, uri, "the content of %q in the store is not the torrent's", file.path)
+		sw.node.mu.Lock()
+		known := sw.verified[i] || !sw.seeds(i)
+		sw.node.mu.Unlock()
+		if known {
+			continue
+		}
+		piece := buf[:sw.pieceSize(i)]
+		if err := sw.offerPiece(i, piece); err != nil {
+			return transport.Errorf(transport.ErrPermanent, uri, "%q: %w", file.path, err)
 		}
 	}
-	sw.t.AllowDataUpload()
 	return nil
+}
+
+// offerPiece hashes a piece in buf and offers it to peers.
+func (sw *swarm) offerPiece(index int, buf []byte) error {
+	n := sw.node
+	n.mu.Lock()
+	check := sw.checker(index)
+	n.mu.Unlock()
+	err := sw.readContent(int64(index)*sw.pieceLength, buf)
+	right := err == nil && check(buf)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch {
+	case !sw.seeds(index):
+		return nil // another file of the piece went away
+	case err != nil:
+		return err
+	case !right:
+		return errors.New("the content in the store is not the torrent's")
+	}
+	sw.verified[index] = true
+	sw.announcePiece(index)
+	return nil
+}
+
+// awaitHashes waits, of a v2 torrent, for the hashes of a file's pieces.
+func (sw *swarm) awaitHashes(ctx context.Context, uri string, file entry) error {
+	sw.node.mu.Lock()
+	sw.needHashes(file)
+	sw.node.mu.Unlock()
+	ctx, cancel := context.WithTimeoutCause(ctx, sw.node.options.MetadataTimeout, errNoHashes)
+	defer cancel()
+	for {
+		sw.node.mu.Lock()
+		known := file.length == 0 || sw.hashKnown(int(file.offset/sw.pieceLength))
+		sw.node.mu.Unlock()
+		if known {
+			return nil
+		}
+		if err := sleep(ctx, beat); err != nil {
+			if context.Cause(ctx) == errNoHashes {
+				return transport.Errorf(transport.ErrTemporary, uri, "%w; %s", errNoHashes, sw.state())
+			}
+			return err
+		}
+	}
 }
 
 // piecesOf yields the indices of the pieces that hold bytes of a file.
@@ -150,7 +194,7 @@ func (sw *swarm) piecesOf(file entry) func(yield func(int) bool) {
 	}
 }
 
-// seeds reports whether all bytes of a piece are content. The memory's lock is
+// seeds reports whether all bytes of a piece are content. The node's lock is
 // held.
 func (sw *swarm) seeds(index int) bool {
 	at := int64(index) * sw.pieceLength
@@ -167,105 +211,63 @@ func (sw *swarm) seeds(index int) bool {
 	return left == 0 // else there is padding, which only v1 torrents count
 }
 
-// writeContent writes a piece that is content.
-func (sw *swarm) writeContent(w io.Writer, index int) (int64, error) {
-	r := io.NewSectionReader(contentPiece{sw, index}, 0, sw.pieceSize(index))
-	return io.Copy(w, r)
-}
-
-// contentPiece is a piece that is content.
-type contentPiece struct {
-	sw    *swarm
-	index int
-}
-
-// ReadAt implements io.ReaderAt.
-func (c contentPiece) ReadAt(b []byte, off int64) (int, error) {
-	sw := c.sw
-	at := int64(c.index)*sw.pieceLength + off
-	want := min(int64(len(b)), sw.pieceSize(c.index)-off)
-	var n int64
-	for n < want {
-		sw.mem.mu.Lock()
-		s := sw.contentAt(at + n)
+// readContent reads what is seeded at an offset of the torrent. What lies
+// between files, where every file begins a piece, is zeros (BEP 47).
+func (sw *swarm) readContent(at int64, b []byte) error {
+	if sw.readRest(at, b) {
+		return nil
+	}
+	for len(b) > 0 {
+		sw.node.mu.Lock()
+		s := sw.contentAt(at)
 		if s != nil {
 			s.reading.RLock()
 		}
-		sw.mem.mu.Unlock()
+		sw.node.mu.Unlock()
 		if s == nil {
-			return int(n), errGone
+			return errGone
 		}
-		part := b[n:min(want, n+s.offset+s.length-(at+n))]
-		got, err := s.content.ReadAt(part, at+n-s.offset)
+		end := s.offset + s.length
+		part := b[:min(int64(len(b)), end-at)]
+		got, err := s.content.ReadAt(part, at-s.offset)
 		s.reading.RUnlock()
-		n += int64(got)
 		if got < len(part) {
-			return int(n), fmt.Errorf("content of %q: %w", s.path, err)
+			return fmt.Errorf("content of %q: %w", s.path, noEOF(err))
 		}
-	}
-	if int(n) < len(b) {
-		return int(n), io.EOF
-	}
-	return int(n), nil
-}
-
-// contentAt returns what is served at an offset of the torrent. The memory's
-// lock is held.
-func (sw *swarm) contentAt(at int64) *seeded {
-	for _, s := range sw.content {
-		if s.offset <= at && at < s.offset+s.length {
-			return s
+		at, b = at+int64(got), b[got:]
+		if gap := sw.paddingAt(at); gap > 0 {
+			k := min(gap, int64(len(b)))
+			clear(b[:k])
+			at, b = at+k, b[k:]
 		}
 	}
 	return nil
 }
 
-// Stats are counts over all torrents joined.
-type Stats struct {
-	// Torrents joined and Peers connected now.
-	Torrents, Peers int
-	// Downloaded and Uploaded are bytes of content received from and sent to
-	// peers since the torrents were joined; Wasted are those received twice or
-	// not asked for any more.
-	Downloaded, Uploaded, Wasted int64
-	// Memory is the bytes of pieces kept.
-	Memory int64
-	// Banned are the addresses of peers that sent wrong pieces.
-	Banned []string
+func noEOF(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
 }
 
-// banned returns the addresses of peers that sent wrong pieces.
-func (n *node) banned() []string {
-	var all []string
-	for _, ip := range n.client.BadPeerIPs() {
-		// The library bans IPv4 addresses in either form.
-		if addr, err := netip.ParseAddr(ip); err == nil {
-			all = append(all, addr.Unmap().String())
-		}
+// paddingAt returns how many bytes from an offset on are of no file, in torrents
+// where files begin pieces.
+func (sw *swarm) paddingAt(at int64) int64 {
+	if !sw.info.HasV2() {
+		return 0
 	}
-	slices.Sort(all)
-	return slices.Compact(all)
+	if _, in := sw.fileAt(at); in {
+		return 0
+	}
+	return ceil(at, sw.pieceLength)*sw.pieceLength - at
 }
 
-// Stats returns counts for people to look at.
-func (t *Transport) Stats() Stats {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	var s Stats
-	if t.node == nil {
-		return s
+// contentAt returns what is served at an offset of the torrent. The node's lock
+// is held.
+func (sw *swarm) contentAt(at int64) *seeded {
+	if f, ok := sw.fileAt(at); ok {
+		return sw.content[f.offset]
 	}
-	for _, sw := range t.node.swarms {
-		ts := sw.t.Stats()
-		s.Torrents++
-		s.Peers += ts.ActivePeers
-		s.Downloaded += ts.BytesReadUsefulData.Int64()
-		s.Uploaded += ts.BytesWrittenData.Int64()
-		s.Wasted += ts.BytesReadData.Int64() - ts.BytesReadUsefulData.Int64()
-	}
-	s.Banned = t.node.banned()
-	t.node.mem.mu.Lock()
-	s.Memory = t.node.mem.used
-	t.node.mem.mu.Unlock()
-	return s
+	return nil
 }

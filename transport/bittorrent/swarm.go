@@ -3,15 +3,17 @@ package bittorrent
 import (
 	"context"
 	"fmt"
+	"net/netip"
+	"sort"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/anacrolix/torrent"
 	"github.com/anacrolix/torrent/metainfo"
 
 	"github.com/waybill-project/waybill/transport"
+	"github.com/waybill-project/waybill/transport/bittorrent/peer"
 )
 
 // swarm is a torrent that was joined. It stays so, with its peers connected,
@@ -19,95 +21,161 @@ import (
 type swarm struct {
 	node *node
 	mem  *memory
-	t    *torrent.Torrent
 
 	// ready is closed when the metadata are known, refused instead when they
 	// can't be used, for the reason invalid. What follows is set by then.
-	ready       <-chan struct{}
+	ready       chan struct{}
 	refused     chan struct{}
 	info        *metainfo.Info
 	files       []entry
-	length      int64 // of all files and padding
+	length      int64 // of all pieces; the v1 part's padding counts
 	pieceLength int64
+	count       int // of pieces
 	invalid     error
-	refuse      sync.Once
-	private     bool
+	learning    sync.Once
 
-	// left is closed when the torrent is dropped; leave cancels what looks for
-	// peers, and done waits for it.
-	left  chan struct{}
+	// ctx ends when the torrent is left, by leave; left is closed, too. tasks
+	// are what is done for it until then.
+	ctx   context.Context
 	leave context.CancelFunc
+	left  chan struct{}
 	tasks sync.WaitGroup
 
-	// ctx ends when the torrent is left. hashes name it to trackers, the DHT
-	// and local service discovery: hybrid torrents have two swarms (BEP 52).
-	ctx     context.Context
+	// hashes name it to trackers, the DHT, local service discovery and peers:
+	// hybrid torrents have two swarms (BEP 52).
 	hashes  [][20]byte
-	reserve reserve
+	sources sources
 	found   findings
+	meta    *metadata
 
 	// Under the transport's lock.
 	uses  int
 	timer *time.Timer
 
-	// Under the memory's lock: the pieces there is memory for, and what the
-	// library was told is complete.
+	// Under the node's lock.
+	gone     bool // left: no task begins any more
+	wanted   bool // for reading, rather than for seeding only
+	private  bool // (BEP 27), as far as is known
 	pieces   map[int]*piece
-	told     map[int]bool
-	verified map[int]bool      // of the content seeded
-	content  map[int64]*seeded // by offset
-
-	ahead ahead
-	meta  *metadata
-
-	// applying makes the library hear of what is wanted in the order in which
-	// it changes.
-	applying sync.Mutex
+	bodies   []*body
+	ahead    ahead
+	conns    map[*conn]struct{}
+	addrs    map[netip.AddrPort]*address
+	dialling int
+	vain     bool // nobody was there when somebody last gave up waiting
+	webseeds map[string]*webseed
+	layers   map[[32]byte]*layer // by the pieces root of a file
+	verified map[int]bool        // of the content seeded
+	content  map[int64]*seeded   // by offset
+	rest     map[int][]byte      // pieces seeded that are not content
+	counts   counts
 
 	last    atomic.Int64 // when a block came, in Unix nanoseconds
 	buffers sync.Pool
 }
 
-// setInfo takes the metadata, which came from the torrent file or from peers
-// and are what the infohash is of.
-func (sw *swarm) setInfo(info *metainfo.Info) error {
-	err := validate(info)
-	if err == nil && info.PieceLength > sw.mem.limit {
-		err = fmt.Errorf("pieces of %d bytes, more than the limit of %d bytes of memory for pieces", info.PieceLength, sw.mem.limit)
+// counts are bytes of blocks.
+type counts struct{ downloaded, wasted, uploaded int64 }
+
+// newSwarm returns the swarm of l.
+func newSwarm(n *node, l *link) *swarm {
+	sw := &swarm{
+		node: n, mem: n.mem, ready: make(chan struct{}), refused: make(chan struct{}), left: make(chan struct{}),
+		hashes: l.hashes(), meta: newMetadata(l),
+		pieces: map[int]*piece{}, conns: map[*conn]struct{}{}, addrs: map[netip.AddrPort]*address{}, webseeds: map[string]*webseed{},
+		layers: map[[32]byte]*layer{}, verified: map[int]bool{}, content: map[int64]*seeded{},
+		rest: map[int][]byte{},
 	}
-	if err != nil {
-		sw.reject(err)
-		return err
-	}
-	sw.info, sw.files, sw.pieceLength, sw.length = info, entries(info), info.PieceLength, info.TotalLength()
-	sw.private = info.Private != nil && *info.Private
-	return nil
+	sw.ctx, sw.leave = context.WithCancel(n.ctx)
+	return sw
 }
 
-// reject notes that the metadata can't be used.
-func (sw *swarm) reject(err error) {
-	sw.refuse.Do(func() {
-		sw.invalid = err
-		close(sw.refused)
+// learn takes the metadata, which came from the torrent file or from peers and
+// are what the infohash is of. Only the first are looked at.
+func (sw *swarm) learn(info []byte) {
+	sw.learning.Do(func() {
+		if sw.invalid = sw.setInfo(info); sw.invalid != nil {
+			close(sw.refused)
+			return
+		}
+		sw.node.mu.Lock()
+		defer sw.node.mu.Unlock()
+		sw.meta.info = info
+		sw.private = sw.info.Private != nil && *sw.info.Private
+		close(sw.ready)
+		for c := range sw.conns {
+			switch {
+			case !c.fits():
+				c.drop("its pieces are not the torrent's")
+			case c.extended: // who looks for the metadata hears that they are here
+				c.out = peer.AppendExtended(c.out, extHandshake, sw.extendedHandshake())
+				c.flush()
+			}
+		}
 	})
 }
 
-// pieceSize is the length of a piece in bytes.
+func (sw *swarm) setInfo(b []byte) error {
+	info, err := parseInfo(b)
+	if err != nil {
+		return err
+	}
+	if info.PieceLength > sw.mem.limit {
+		return fmt.Errorf("pieces of %d bytes, more than the limit of %d bytes of memory for pieces", info.PieceLength, sw.mem.limit)
+	}
+	sw.info, sw.files, sw.pieceLength, sw.count = info, entries(info), info.PieceLength, info.NumPieces()
+	sw.length = int64(sw.count) * sw.pieceLength
+	if info.HasV1() {
+		if sw.length, err = totalV1(info); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// known reports whether the metadata are.
+func (sw *swarm) known() bool {
+	select {
+	case <-sw.ready:
+		return true
+	default:
+		return false
+	}
+}
+
+// pieceSize is the length of a piece in bytes, without padding where no file
+// shares the piece (BEP 52).
 func (sw *swarm) pieceSize(index int) int64 {
 	at := int64(index) * sw.pieceLength
-	if !sw.info.HasV2() {
-		return min(sw.pieceLength, sw.length-at)
-	}
-	for _, f := range sw.files {
-		if f.offset <= at && at < f.offset+f.length {
+	if sw.info.HasV2() {
+		if f, ok := sw.fileAt(at); ok {
 			return min(sw.pieceLength, f.offset+f.length-at)
 		}
 	}
-	return sw.pieceLength
+	return min(sw.pieceLength, sw.length-at)
+}
+
+// fileAt returns the file that a byte of the torrent is of.
+func (sw *swarm) fileAt(at int64) (entry, bool) {
+	i := sort.Search(len(sw.files), func(i int) bool { return sw.files[i].offset+sw.files[i].length > at })
+	if i < len(sw.files) && sw.files[i].offset <= at {
+		return sw.files[i], true
+	}
+	return entry{}, false
+}
+
+// nextFile returns where the file after an offset begins, or -1.
+func (sw *swarm) nextFile(at int64) int64 {
+	i := sort.Search(len(sw.files), func(i int) bool { return sw.files[i].offset > at })
+	if i == len(sw.files) {
+		return -1
+	}
+	return sw.files[i].offset
 }
 
 // metadata waits until the files of the torrent are known.
 func (sw *swarm) metadata(ctx context.Context, uri string, timeout time.Duration) error {
+	timeout = sw.hope(timeout)
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()
 	select {
@@ -119,51 +187,50 @@ func (sw *swarm) metadata(ctx context.Context, uri string, timeout time.Duration
 	case <-sw.left:
 		return transport.Errorf(transport.ErrTemporary, uri, "the transport was closed")
 	case <-timer.C:
-		return transport.Errorf(transport.ErrTemporary, uri, "no peer has sent the metadata of the torrent within %v; %s", timeout, sw.state())
+		return transport.Errorf(transport.ErrTemporary, uri, "no peer has sent the metadata of the torrent within %v; %s", timeout, sw.gaveUp())
 	}
 	return nil
 }
 
-// apply tells the library which of some pieces are wanted, and which aren't
-// there any more.
-func (sw *swarm) apply(indices []int) {
-	if len(indices) == 0 {
+// want takes note that the torrent is to be read: peers are told.
+func (sw *swarm) want() {
+	sw.node.mu.Lock()
+	defer sw.node.mu.Unlock()
+	if sw.wanted {
 		return
 	}
-	sw.applying.Lock()
-	defer sw.applying.Unlock()
-	for _, i := range indices {
-		priority, gone := sw.desire(i)
-		p := sw.t.Piece(i)
-		if gone {
-			p.UpdateCompletion()
-		}
-		p.SetPriority(priority)
+	sw.wanted = true
+	for c := range sw.conns {
+		c.interest()
+		c.flush()
 	}
 }
 
-// desire returns how much a piece is wanted, and whether the library takes a
-// piece for complete that was evicted.
-func (sw *swarm) desire(index int) (priority torrent.PiecePriority, gone bool) {
-	sw.mem.mu.Lock()
-	defer sw.mem.mu.Unlock()
-	p := sw.pieces[index]
-	if p == nil || p.wants == 0 {
-		return torrent.PiecePriorityNone, false
+// start does something until the torrent is left, unless it is already. The
+// node's lock is held.
+func (sw *swarm) start(task func()) {
+	if !sw.gone {
+		sw.tasks.Go(task)
 	}
-	switch {
-	case p.first > 0:
-		priority = torrent.PiecePriorityNow
-	case p.wants > p.ahead:
-		priority = torrent.PiecePriorityReadahead
-	default:
-		priority = torrent.PiecePriorityNormal
+}
+
+// drop leaves the torrent.
+func (sw *swarm) drop() {
+	sw.node.mu.Lock()
+	sw.gone = true
+	close(sw.left)
+	sw.leave()
+	for _, hash := range sw.hashes {
+		delete(sw.node.byHash, hash)
 	}
-	if gone = sw.told[index] && !p.complete; gone {
-		delete(sw.told, index)
-		delete(sw.verified, index)
+	for c := range sw.conns {
+		c.Close()
 	}
-	return priority, gone
+	sw.node.mu.Unlock()
+	sw.tasks.Wait()
+	sw.node.mu.Lock()
+	defer sw.node.mu.Unlock()
+	sw.mem.drop(sw)
 }
 
 // buffer returns memory for a piece; recycle takes it back.
@@ -181,7 +248,10 @@ func (sw *swarm) recycle(b []byte) {
 }
 
 // progress notes that a block came.
-func (sw *swarm) progress() { sw.last.Store(time.Now().UnixNano()) }
+func (sw *swarm) progress(now time.Time) { sw.last.Store(now.UnixNano()) }
+
+// idleFor is how long no block came.
+func (sw *swarm) idleFor(now time.Time) time.Duration { return now.Sub(time.Unix(0, sw.last.Load())) }
 
 // patience is how much longer to wait for a block by who has waited since
 // begun.
@@ -190,23 +260,70 @@ func (sw *swarm) patience(begun time.Time) time.Duration {
 	if last := time.Unix(0, sw.last.Load()); last.After(since) {
 		since = last
 	}
-	return sw.node.options.StallTimeout - time.Since(since)
+	return sw.hope(sw.node.options.StallTimeout) - time.Since(since)
 }
 
 // stalled is the error of a range that nobody sends.
 func (sw *swarm) stalled(uri string) error {
-	return transport.Errorf(transport.ErrTemporary, uri, "nobody has sent anything of the torrent for %v; %s", sw.node.options.StallTimeout, sw.state())
+	waited := sw.hope(sw.node.options.StallTimeout)
+	return transport.Errorf(transport.ErrTemporary, uri, "nobody has sent anything of the torrent for %v; %s", waited, sw.gaveUp())
+}
+
+// The next wait is shorter by inVain when the last was for nobody, but every
+// peer is tried once more.
+const (
+	inVain      = 5
+	leastInVain = reconnectSoon + time.Second
+)
+
+// hope is how long to wait where that would be timeout: less, where nobody was
+// there all through the last time, and nobody is yet.
+func (sw *swarm) hope(timeout time.Duration) time.Duration {
+	sw.node.mu.Lock()
+	defer sw.node.mu.Unlock()
+	if sw.vain {
+		return min(timeout, max(timeout/inVain, leastInVain))
+	}
+	return timeout
+}
+
+// gaveUp takes note of the end of a wait, and says in words who was asked.
+func (sw *swarm) gaveUp() string {
+	sw.node.mu.Lock()
+	sw.vain = len(sw.conns) == 0
+	sw.node.mu.Unlock()
+	return sw.state()
 }
 
 // state says in words who was asked.
 func (sw *swarm) state() string {
-	s := sw.t.Stats()
-	parts := []string{fmt.Sprintf("%d peers known, %d connected", s.TotalPeers, s.ActivePeers)}
-	if n := len(sw.node.banned()); n > 0 {
-		parts = append(parts, fmt.Sprintf("%d banned for wrong pieces", n))
+	n := sw.node
+	n.mu.Lock()
+	known, connected, choking := 0, len(sw.conns), 0
+	var failed []string
+	for c := range sw.conns {
+		if c.choking {
+			choking++
+		}
 	}
-	parts = append(parts, sw.found.words()...)
-	return strings.Join(parts, ", ")
+	for _, a := range sw.addrs {
+		if !a.own {
+			known++
+		}
+		if a.err != nil && connected == 0 && len(failed) < 3 {
+			failed = append(failed, fmt.Sprintf("%s: %v", a.at, a.err))
+		}
+	}
+	parts := append([]string{fmt.Sprintf("%d peers known, %d connected", known, connected)}, failed...)
+	if choking > 0 {
+		parts = append(parts, fmt.Sprintf("%d of them let this one wait (choke)", choking))
+	}
+	if len(n.banned) > 0 {
+		parts = append(parts, fmt.Sprintf("%d banned for wrong pieces", len(n.banned)))
+	}
+	parts = append(parts, sw.webseedWords()...)
+	n.mu.Unlock()
+	return strings.Join(append(parts, sw.found.words()...), ", ")
 }
 
 // findings are what became of looking for peers.
@@ -242,8 +359,8 @@ func (f *findings) words() []string {
 
 // bytesLeft is what a tracker is told: everything, but for what is seeded.
 func (sw *swarm) bytesLeft() int64 {
-	sw.mem.mu.Lock()
-	defer sw.mem.mu.Unlock()
+	sw.node.mu.Lock()
+	defer sw.node.mu.Unlock()
 	left := sw.length
 	for i := range sw.verified {
 		left -= sw.pieceSize(i)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,9 +20,11 @@ import (
 	"github.com/waybill-project/waybill/test/realserver"
 	"github.com/waybill-project/waybill/transport"
 	"github.com/waybill-project/waybill/transport/bittorrent"
+	"github.com/waybill-project/waybill/transport/filetree"
 )
 
 func TestVersions(t *testing.T) {
+	t.Parallel()
 	for _, v := range []realserver.Version{realserver.V1, realserver.V2, realserver.Hybrid} {
 		t.Run(string(v), func(t *testing.T) {
 			t.Parallel()
@@ -130,16 +133,32 @@ func TestNobody(t *testing.T) {
 	b := transporttest.NewBlob(16, 1<<20)
 	f := create(t, blobFile(t, t.TempDir(), b), realserver.TorrentOptions{Trackers: []string{"udp://127.0.0.1:9/announce"}})
 	o := loopback()
-	o.StallTimeout, o.MetadataTimeout = time.Second, time.Second
+	o.StallTimeout, o.MetadataTimeout = 4*time.Second, 4*time.Second
 	tr := newTransport(t, o)
 	for _, c := range []struct{ name, uri, want string }{
-		{"file", "torrent:" + f, "nobody has sent anything of the torrent for 1s; 0 peers known, 0 connected, "},
+		{"file", "torrent:" + f, "nobody has sent anything of the torrent for 4s; 0 peers known, 0 connected, "},
 		{"magnet", magnet(t, f) + "&tr=http://127.0.0.1:9/", "0 peers known, 0 connected, "},
+		// Who waited in vain for nobody doesn't wait as long again.
+		{"again", "torrent:" + f, "nobody has sent anything of the torrent for 3s; "},
 	} {
 		err := pullRange(t.Context(), tr, c.uri, b, 0, b.Size)
 		if !errors.Is(err, transport.ErrTemporary) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", c.name, err)
 		}
+	}
+}
+
+// TestDeadPeer: the error says why a peer couldn't be reached.
+func TestDeadPeer(t *testing.T) {
+	t.Parallel()
+	b := transporttest.NewBlob(17, 1<<20)
+	f := create(t, blobFile(t, t.TempDir(), b), realserver.TorrentOptions{})
+	o := loopback()
+	o.MetadataTimeout = 5 * time.Second
+	err := pullRange(t.Context(), newTransport(t, o), magnet(t, f, "127.0.0.1:9"), b, 0, b.Size)
+	const want = "1 peers known, 0 connected, 127.0.0.1:9: connect: connection refused, no trackers"
+	if !errors.Is(err, transport.ErrTemporary) || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v; want %q", err, want)
 	}
 }
 
@@ -205,7 +224,52 @@ func TestSeed(t *testing.T) {
 	}
 }
 
+// TestSeedRest: who seeds the blobs of a layout gives downloaders all of the
+// torrent, with what isn't a blob, and what shares a piece with a blob.
+func TestSeedRest(t *testing.T) {
+	t.Parallel()
+	for _, version := range []realserver.Version{realserver.V1, realserver.V2} {
+		dir := t.TempDir()
+		b := transporttest.NewBlob(19, 1<<20+1)
+		layout := beside(t, dir, b)
+		for name, content := range map[string]string{"index.json": `{"manifests":[]}`, "oci-layout": `{"imageLayoutVersion":"1.0.0"}`} {
+			if err := os.WriteFile(filepath.Join(layout, name), []byte(content), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f := file(t, layout, version)
+		all := libtorrent(t, realserver.LibtorrentOptions{})
+		serve(t, all, f, dir)
+
+		o := loopback()
+		l, err := net.Listen("tcp", o.Listen.String()+":0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := l.Addr().(*net.TCPAddr)
+		l.Close()
+		o.ListenPort, o.NoPEX = at.Port, true // others hear of this peer only
+		seeding(t, seeder(t, o, b), magnet(t, f, all.Peer), b)
+
+		leech := newTransport(t, loopback())
+		for _, name := range []string{"index.json", "oci-layout"} {
+			r, err := leech.OpenFile(t.Context(), magnet(t, f, at.String()), name, filetree.Part{Length: -1, Size: -1})
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			got, err := io.ReadAll(r)
+			r.Close()
+			want, _ := os.ReadFile(filepath.Join(layout, name))
+			if err != nil || !bytes.Equal(got, want) {
+				t.Errorf("%s is %q (%v), not %q", name, got, err, want)
+			}
+		}
+		pull(t, leech, magnet(t, f), b)
+	}
+}
+
 func TestLocalServiceDiscovery(t *testing.T) {
+	t.Parallel()
 	b := transporttest.NewBlob(19, 1<<20)
 	content := blobFile(t, t.TempDir(), b)
 	local := func() bittorrent.Options {

@@ -2,13 +2,12 @@ package bittorrent
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"math"
 	"net"
-	"net/http"
-	"net/http/httptrace"
 	"net/netip"
 	"net/url"
 	"strconv"
@@ -17,10 +16,10 @@ import (
 
 	"github.com/anacrolix/torrent/bencode"
 	"github.com/anacrolix/torrent/tracker"
-	trackerhttp "github.com/anacrolix/torrent/tracker/http"
 	"github.com/anacrolix/torrent/tracker/udp"
 
 	"github.com/waybill-project/waybill/transport"
+	"github.com/waybill-project/waybill/transport/httpclient"
 	"github.com/waybill-project/waybill/transport/netclass"
 )
 
@@ -114,17 +113,15 @@ func (sw *swarm) announce(ctx context.Context, trackerURL string, event tracker.
 func (sw *swarm) announceRequest(hash [20]byte, event tracker.AnnounceEvent) tracker.AnnounceRequest {
 	r := tracker.AnnounceRequest{
 		InfoHash: hash,
-		PeerId:   sw.node.client.PeerID(),
+		PeerId:   sw.node.id,
 		Left:     math.MaxInt64,
 		Event:    event,
 		Key:      sw.node.key,
 		NumWant:  wantedPeers,
 		Port:     uint16(sw.node.port()),
 	}
-	select {
-	case <-sw.ready:
+	if sw.known() {
 		r.Left = sw.bytesLeft()
-	default:
 	}
 	if event == tracker.Stopped {
 		r.NumWant = 0
@@ -138,6 +135,9 @@ func (n *node) announceUDP(ctx context.Context, u *url.URL, r tracker.AnnounceRe
 	addr, err := resolveUDP(ctx, u.Host)
 	if err != nil {
 		return a, err
+	}
+	if class := netclass.Of(addr.Addr()); class < n.peers.floor() && !n.options.Trusted.Contain(addr.Addr()) {
+		return a, fmt.Errorf("refused: %s is a %s address", addr, class)
 	}
 	network := "udp4"
 	if addr.Addr().Is6() {
@@ -202,28 +202,19 @@ func (n *node) announceHTTP(ctx context.Context, trackerURL string, r tracker.An
 		return a, err
 	}
 	u.RawQuery = strings.TrimPrefix(u.RawQuery+"&"+announceQuery(r), "&")
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) {
-		a.class = netclass.OfAddr(i.Conn.RemoteAddr())
-	}})
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	resp, err := n.http.Do(ctx, &httpclient.Request{URL: u.String(), Floor: n.peers.floor()})
 	if err != nil {
-		return a, err
-	}
-	resp, err := n.http.Do(req)
-	if err != nil {
-		var ue *url.Error // it quotes the whole URL
-		if errors.As(err, &ue) {
-			err = ue.Err
+		var te *transport.Error
+		if errors.As(err, &te) && te.Err != nil {
+			err = te.Err // who reports it says which tracker
 		}
 		return a, timedOut(ctx, err)
 	}
 	defer resp.Body.Close()
+	a.class = resp.Class
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if err != nil {
 		return a, timedOut(ctx, err)
-	}
-	if resp.StatusCode != http.StatusOK {
-		return a, fmt.Errorf("answered %s", resp.Status)
 	}
 	if len(body) > maxAnswer {
 		return a, fmt.Errorf("answered more than the limit of %d bytes", maxAnswer)
@@ -255,26 +246,59 @@ func announceQuery(r tracker.AnnounceRequest) string {
 	return strings.ReplaceAll(q.Encode(), "+", "%20")
 }
 
+// httpAnswer is an HTTP tracker's answer (BEP 3). The library's own type for it
+// panics at lists of anything but dictionaries.
+type httpAnswer struct {
+	FailureReason string        `bencode:"failure reason"`
+	Interval      int32         `bencode:"interval"`
+	Peers         bencode.Bytes `bencode:"peers"`  // a list, or compact (BEP 23)
+	Peers6        []byte        `bencode:"peers6"` // compact (BEP 7)
+}
+
 // read takes an HTTP tracker's answer.
 func (a *announcement) read(body []byte) error {
-	var answer trackerhttp.HttpResponse
-	err := bencode.Unmarshal(body, &answer)
-	if _, trailing := err.(bencode.ErrUnusedTrailingBytes); err != nil && !trailing {
+	var answer httpAnswer
+	if unmarshal(body, &answer) != nil {
 		return errors.New("the answer is no tracker's")
 	}
 	if answer.FailureReason != "" {
 		return fmt.Errorf("refused: %.200q", answer.FailureReason)
 	}
 	a.interval = time.Duration(answer.Interval) * time.Second
-	for _, p := range answer.Peers.List {
-		if peer, ok := addrPort(p.IP, p.Port); ok {
-			a.peers = append(a.peers, peer)
+	var compact []byte
+	var list []struct {
+		IP   string `bencode:"ip"`
+		Port int    `bencode:"port"`
+	}
+	switch {
+	case len(answer.Peers) == 0:
+	case answer.Peers[0] == 'l':
+		if bencode.Unmarshal(answer.Peers, &list) != nil {
+			return errors.New("the answer's peers are no list of addresses")
+		}
+	case bencode.Unmarshal(answer.Peers, &compact) != nil:
+		return errors.New("the answer's peers are neither a list nor addresses")
+	}
+	for _, p := range list {
+		if addr, err := netip.ParseAddr(p.IP); err == nil {
+			a.add(addr.WithZone("").AsSlice(), p.Port)
 		}
 	}
-	for _, p := range answer.Peers6 {
-		if peer, ok := addrPort(p.IP, p.Port); ok {
-			a.peers = append(a.peers, peer)
-		}
-	}
+	a.addCompact(compact, 4)
+	a.addCompact(answer.Peers6, 16)
 	return nil
+}
+
+// addCompact adds peers written one behind the other, an address of so many
+// bytes and a port each.
+func (a *announcement) addCompact(b []byte, size int) {
+	for ; len(b) >= size+2; b = b[size+2:] {
+		a.add(b[:size], int(binary.BigEndian.Uint16(b[size:])))
+	}
+}
+
+func (a *announcement) add(ip []byte, port int) {
+	if peer, ok := addrPort(ip, port); ok {
+		a.peers = append(a.peers, peer)
+	}
 }

@@ -9,12 +9,15 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/waybill-project/waybill/transport"
+	"github.com/waybill-project/waybill/transport/filetree"
 )
 
 // Transport is the [transport.Transport] and [transport.Sizer] of the schemes
-// magnet and torrent. It is safe for concurrent use. It opens no socket before
-// it is asked for something, and closes them when it was not for a while.
+// magnet and torrent, and resolves names of layouts that are torrents. It is safe
+// for concurrent use. It opens no socket before it is asked for something, and
+// closes them when it was not for a while.
 type Transport struct {
+	*filetree.Tree
 	options Options
 
 	mu     sync.Mutex
@@ -25,12 +28,15 @@ type Transport struct {
 var (
 	_ transport.Transport = (*Transport)(nil)
 	_ transport.Sizer     = (*Transport)(nil)
+	_ filetree.Files      = (*Transport)(nil)
 	_ io.Closer           = (*Transport)(nil)
 )
 
 // New returns a transport.
 func New(options Options) *Transport {
-	return &Transport{options: options.withDefaults()}
+	t := &Transport{options: options.withDefaults()}
+	t.Tree = filetree.New(t)
+	return t
 }
 
 // Open implements [transport.Transport]. It returns when the metadata of the
@@ -38,18 +44,24 @@ func New(options Options) *Transport {
 // reader end in [transport.ErrTemporary] when nobody sends anything for
 // Options.StallTimeout.
 func (t *Transport) Open(ctx context.Context, route transport.Route, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error) {
-	sw, file, err := t.find(ctx, route.URI, desc)
+	sw, file, err := t.findBlob(ctx, route.URI, desc, true)
 	if err != nil {
 		return nil, err
 	}
+	return sw.openRange(ctx, route.URI, file, offset, length)
+}
+
+// openRange opens a part of a file. The swarm's use by the caller becomes that
+// of what it returns.
+func (sw *swarm) openRange(ctx context.Context, uri string, file entry, offset, length int64) (io.ReadCloser, error) {
 	switch {
 	case length == -1 && offset == 0:
 		length = file.length
 	case offset < 0 || length < 0 || offset > file.length || length > file.length-offset:
 		sw.unuse()
-		return nil, transport.Errorf(transport.ErrPermanent, route.URI, "no %d bytes at offset %d in %d bytes", length, offset, file.length)
+		return nil, transport.Errorf(transport.ErrPermanent, uri, "no %d bytes at offset %d in %d bytes", length, offset, file.length)
 	}
-	b := sw.open(ctx, route.URI, file, offset, length)
+	b := sw.open(ctx, uri, file, offset, length)
 	if err := b.begin(); err != nil {
 		b.Close()
 		return nil, err
@@ -59,7 +71,7 @@ func (t *Transport) Open(ctx context.Context, route transport.Route, desc ocispe
 
 // Size implements [transport.Sizer].
 func (t *Transport) Size(ctx context.Context, route transport.Route, desc ocispec.Descriptor) (int64, error) {
-	sw, file, err := t.find(ctx, route.URI, desc)
+	sw, file, err := t.findBlob(ctx, route.URI, desc, true)
 	if err != nil {
 		return 0, err
 	}
@@ -67,14 +79,26 @@ func (t *Transport) Size(ctx context.Context, route transport.Route, desc ocispe
 	return file.length, nil
 }
 
-// find returns the torrent of uri, in use, and the file in it that is desc.
-func (t *Transport) find(ctx context.Context, uri string, desc ocispec.Descriptor) (*swarm, entry, error) {
+// findBlob returns the torrent of uri, in use, and the file in it that is desc.
+func (t *Transport) findBlob(ctx context.Context, uri string, desc ocispec.Descriptor, read bool) (*swarm, entry, error) {
+	return t.find(ctx, uri, read, func(files []entry, named string) (entry, error) {
+		return choose(uri, files, named, desc)
+	})
+}
+
+// find returns the torrent of uri, in use, and the one of its files that choose
+// returns, which is called with what the fragment names. read says that the file
+// is to be read rather than seeded.
+func (t *Transport) find(ctx context.Context, uri string, read bool, choose func(files []entry, named string) (entry, error)) (*swarm, entry, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, entry{}, err
 	}
 	l, err := parse(uri)
 	if err != nil {
 		return nil, entry{}, err
+	}
+	if l.file != "" && t.options.Public {
+		return nil, entry{}, transport.Errorf(transport.ErrRefused, uri, "a file of this machine is not for others to name")
 	}
 	if err := l.load(); err != nil {
 		return nil, entry{}, err
@@ -83,11 +107,14 @@ func (t *Transport) find(ctx context.Context, uri string, desc ocispec.Descripto
 	if err != nil {
 		return nil, entry{}, err
 	}
+	if read {
+		sw.want()
+	}
 	if err := sw.metadata(ctx, uri, t.options.MetadataTimeout); err != nil {
 		sw.unuse()
 		return nil, entry{}, err
 	}
-	file, err := choose(uri, sw.files, l.path, desc)
+	file, err := choose(sw.files, l.path)
 	if err != nil {
 		sw.unuse()
 		return nil, entry{}, err
@@ -121,6 +148,14 @@ func (t *Transport) join(l *link) (*swarm, error) {
 		sw.timer = nil
 	}
 	return sw, nil
+}
+
+// use is one more use, by somebody who has one.
+func (sw *swarm) use() {
+	t := sw.node.transport
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	sw.uses++
 }
 
 // unuse takes back one use of join. The torrent is left a while after the last.

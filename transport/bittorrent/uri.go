@@ -37,7 +37,7 @@ type link struct {
 	// path is the file within the torrent that the fragment names, if it does.
 	path string
 
-	trackers, webseeds, peers, nodes []string
+	trackers, webseeds, peers []string
 
 	// info is the bencoded info dictionary, where it is known, and layers its
 	// v2 piece layers.
@@ -45,16 +45,8 @@ type link struct {
 	layers map[string]string
 }
 
-// short returns the 20 bytes that name the torrent to peers, trackers and the
-// DHT: the v1 infohash, or the begin of the v2 one (BEP 52).
-func (l *link) short() [20]byte {
-	if l.v1 != nil {
-		return *l.v1
-	}
-	return [20]byte(l.v2[:20])
-}
-
-// hashes are all its names there.
+// hashes are the 20 bytes each that name the torrent to peers, trackers and the
+// DHT: the v1 infohash, and the begin of the v2 one (BEP 52).
 func (l *link) hashes() [][20]byte {
 	var all [][20]byte
 	if l.v1 != nil {
@@ -127,6 +119,11 @@ func parseMagnet(uri string) (*link, error) {
 			return nil, transport.Errorf(transport.ErrPermanent, uri, "x.pe=%s is not HOST:PORT", p)
 		}
 	}
+	for _, tr := range l.trackers {
+		if u, err := url.Parse(tr); err == nil && u.User != nil {
+			return nil, transport.Errorf(transport.ErrPermanent, uri, "tr: %w", errUserinfo(tr))
+		}
+	}
 	for _, ws := range l.webseeds {
 		if _, err := webURL(ws); err != nil {
 			return nil, transport.Errorf(transport.ErrPermanent, uri, "ws: %w", err)
@@ -138,7 +135,7 @@ func parseMagnet(uri string) (*link, error) {
 
 // limit leaves out what is named too often or more than once.
 func (l *link) limit() {
-	for _, list := range []*[]string{&l.trackers, &l.webseeds, &l.peers, &l.nodes} {
+	for _, list := range []*[]string{&l.trackers, &l.webseeds, &l.peers} {
 		var once []string
 		for _, s := range *list {
 			if len(once) < maxNamed && !slices.Contains(once, s) {
@@ -215,7 +212,11 @@ func webURL(s string) (*url.URL, error) {
 	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
 		return nil, fmt.Errorf("%s is not http:// or https://", transport.Redact(s))
 	case u.User != nil:
-		return nil, fmt.Errorf("%s holds user information; a torrent may not", transport.Redact(s))
+		return nil, errUserinfo(s)
 	}
 	return u, nil
+}
+
+func errUserinfo(s string) error {
+	return fmt.Errorf("%s holds user information; a torrent may not", transport.Redact(s))
 }

@@ -39,6 +39,7 @@ func TestCheck(t *testing.T) {
 		"magnet:?xt=urn:btih:" + hash1 + "&x.pe=nowhere":                           "is not HOST:PORT",
 		"magnet:?xt=urn:btih:" + hash1 + "&ws=ftp://h/":                            "is not http:// or https://",
 		"magnet:?xt=urn:btih:" + hash1 + "&ws=https://u:secret@h/":                 "holds user information",
+		"magnet:?xt=urn:btih:" + hash1 + "&tr=udp://u:secret@h:1":                  "holds user information",
 		"torrent:":                               "no file",
 		"torrent:#x":                             "no file",
 		"https://h/":                             "neither magnet: nor torrent:",
@@ -50,6 +51,8 @@ func TestCheck(t *testing.T) {
 			t.Errorf("%s: %v", uri, err)
 		case want != "" && (!errors.Is(err, transport.ErrPermanent) || !strings.Contains(err.Error(), want)):
 			t.Errorf("%.100s: %v; want %q", uri, err, want)
+		case want != "" && strings.Contains(err.Error(), "secret"):
+			t.Errorf("%v: a password is shown", err)
 		}
 	}
 }
@@ -190,7 +193,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	if m.acquire(sw, 4, a, false) != nil || m.acquire(sw, 5, b, true) != nil {
 		t.Fatal("more than there is room for")
 	}
-	m.release(held[3], false)
+	m.release(held[3])
 	if m.acquire(sw, 4, a, false) != nil {
 		t.Error("reading ahead took the room that another waits for")
 	}

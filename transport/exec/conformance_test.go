@@ -88,6 +88,13 @@ func (b *two) Open(ctx context.Context, r transport.Route, d ocispec.Descriptor,
 	return b.Transport.Open(ctx, r, d, offset, length)
 }
 
+func (b *two) Size(ctx context.Context, r transport.Route, d ocispec.Descriptor) (int64, error) {
+	if strings.HasPrefix(r.URI, "faulty:") {
+		return b.faulty.Size(ctx, r, d)
+	}
+	return b.Transport.Size(ctx, r, d)
+}
+
 func (b *two) Close() error { return errors.Join(b.Transport.Close(), b.faulty.Close()) }
 
 // demo is the documentation's program, installed, and a directory it serves.
@@ -114,6 +121,24 @@ if [ -e '%s' ]; then kill -STOP $$; fi
 exec '%s'
 `, d.down, d.pids, d.halted, d.run))
 	return d
+}
+
+// The documentation's program is what others begin with: it keeps to what the
+// specification has for the future, too.
+func TestExampleOfTheFuture(t *testing.T) {
+	program := osexec.Command(installDemo(t).run)
+	program.Stdin = strings.NewReader(`{"op":"list","uri":"demo:///"}
+{"op":"size","uri":"demo:///x","digest":"sha256:00","size":-1,"hint":["new"]}
+`)
+	out, err := program.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{"waybill-transport", `"kind": "permanent"`, `"kind": "not-found"`} {
+		if line := strings.Split(string(out), "\n")[i]; !strings.Contains(line, want) {
+			t.Errorf("line %d is %q, want %q in it", i+1, line, want)
+		}
+	}
 }
 
 // fence returns the first block of a language in a page.

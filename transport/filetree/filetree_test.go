@@ -222,6 +222,12 @@ func TestResolve(t *testing.T) {
 		t.Errorf("%v, %v", entries, err)
 	}
 
+	m.text("index.json", fmt.Sprintf(`{"schemaVersion":2,"manifests":[{"mediaType":%[1]q,"digest":%[2]q,"size":%[3]d},{"mediaType":%[1]q,"digest":%[4]q,"size":%[3]d}]}`,
+		ocispec.MediaTypeImageManifest, d, len(manifest), deeper))
+	if _, err := tree.Resolve(t.Context(), name.Name{Kind: name.Place, Path: place}); err == nil || !strings.Contains(err.Error(), "add #REF or @DIGEST") {
+		t.Errorf("several: %v", err)
+	}
+
 	for what, change := range map[string]func(*memory){
 		"no marker":     func(m *memory) { delete(m.files, "oci-layout") },
 		"no index":      func(m *memory) { delete(m.files, "index.json") },

@@ -7,7 +7,10 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/waybill-project/waybill/conformance/transporttest"
 	"github.com/waybill-project/waybill/test/realserver"
@@ -21,11 +24,13 @@ func TestConformance(t *testing.T) {
 	for _, tt := range []struct {
 		name, scheme, dir string
 		tls, password     bool
+		file, public      bool
 	}{
 		{name: "anonymous", scheme: ftp.Scheme},
 		{name: "user, from the root", scheme: ftp.Scheme, password: true, dir: "%2F"},
 		{name: "explicit TLS", scheme: ftp.SchemeExplicit, tls: true},
 		{name: "implicit TLS", scheme: ftp.SchemeImplicit, tls: true, password: true},
+		{name: "one file, named by others", scheme: ftp.Scheme, file: true, public: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			transporttest.Run(t, func(t *testing.T) transporttest.Harness {
@@ -35,7 +40,14 @@ func TestConformance(t *testing.T) {
 					o.CA, options.TLS = newCA(t)
 				}
 				o.Users = tt.password
-				return harness(t, ftp.New(options), startVsftpd(t, o), tt.scheme, tt.dir)
+				if tt.public {
+					options.Public, options.Trusted = true, func(string) bool { return true }
+				}
+				h := harness(t, ftp.New(options), startVsftpd(t, o), tt.scheme, tt.dir)
+				if tt.file {
+					h = ofFiles(h)
+				}
+				return h
 			})
 		})
 	}
@@ -143,9 +155,13 @@ func harness(t *testing.T, transportOf *ftp.Transport, v *vsftpd, scheme, dir st
 				return transport.Route{URI: startFake(t, f).uri()}
 			},
 		},
-		Stop:   func(testing.TB) { v.Stop() },
-		Start:  func(t testing.TB) { v.start(t) },
-		Pause:  func(testing.TB) { v.Pause() },
+		Stop:  func(testing.TB) { v.Stop() },
+		Start: func(t testing.TB) { v.start(t) },
+		Pause: func(t testing.TB) {
+			if err := v.Pause(); err != nil {
+				t.Fatal(err)
+			}
+		},
 		Resume: func(testing.TB) { v.Resume() },
 		Stall: func(t testing.TB) transport.Route {
 			l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -156,4 +172,26 @@ func harness(t *testing.T, transportOf *ftp.Transport, v *vsftpd, scheme, dir st
 			return transport.Route{URI: "ftp://" + l.Addr().String()}
 		},
 	}
+}
+
+// ofFiles has the routes of h name the blob's file.
+func ofFiles(h transporttest.Harness) transporttest.Harness {
+	named := func(route func(testing.TB, transporttest.Blob) transport.Route) func(testing.TB, transporttest.Blob) transport.Route {
+		return func(t testing.TB, b transporttest.Blob) transport.Route {
+			r := route(t, b)
+			r.URI += "/blobs/sha256/" + b.Digest.Encoded() + ";type=i"
+			return r
+		}
+	}
+	h.Put = named(h.Put)
+	for fault, route := range h.Faults {
+		h.Faults[fault] = named(route)
+	}
+	h.Missing = func(t testing.TB) (transport.Route, ocispec.Descriptor) {
+		b := transporttest.NewBlob(7, 7)
+		r := h.Put(t, b)
+		r.URI = strings.Replace(r.URI, ";type=i", "-;type=i", 1)
+		return r, b.Descriptor()
+	}
+	return h
 }

@@ -12,6 +12,14 @@
 // by changing into one directory after the other: a connection then has no
 // state that the next request would have to undo.
 //
+//	ftp://HOST/DIR/FILE;type=i
+//
+// is one file that is one blob, whatever it is called: the transfer type of RFC 1738
+// tells a file from a directory.
+//
+// Places that somebody else's document named are for a transport of their own,
+// see [Options].Public.
+//
 // # How a range is read
 //
 // SIZE, EPSV (or PASV), REST, RETR. FTP has no end of a range: the server sends

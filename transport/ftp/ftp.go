@@ -3,12 +3,14 @@ package ftp
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"time"
 
 	"github.com/waybill-project/waybill/transport"
 	"github.com/waybill-project/waybill/transport/filetree"
+	"github.com/waybill-project/waybill/transport/netclass"
 )
 
 const (
@@ -33,9 +35,21 @@ type Options struct {
 	// that isn't set. A file that doesn't exist holds none.
 	Netrc string
 	// Dial makes the TCP connections, of control and data. Nil means those of
-	// a [net.Dialer]; netclass.Dialer has one that keeps out of private
-	// networks.
+	// a [net.Dialer]. Public has its own.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// Public makes it a transport for places that somebody else named
+	// (spec/security.md §3 and §5): logins are anonymous, a URI that names a
+	// user is [transport.ErrRefused], no netrc file is read, and connections of
+	// control and data lead to the public network only.
+	Public bool
+	// Trusted reports whether local configuration says that a host may be
+	// connected to whoever names it, whatever network it is in. host is as in
+	// URIs, with the port where that isn't the scheme's usual one. Nil means
+	// that none may. It means nothing without Public.
+	Trusted func(host string) bool
+	// TrustedNetworks are those in which any address may be connected to whoever
+	// names it. They mean nothing without Public.
+	TrustedNetworks netclass.Networks
 	// Connections is how many connections to one server as one user there may
 	// be at once; more Opens wait. Zero means [DefaultConnections].
 	Connections int
@@ -49,8 +63,9 @@ type Options struct {
 // [filetree.Tree]), and is safe for concurrent use.
 type Transport struct {
 	*filetree.Tree
-	netrc string
-	pool  *pool
+	netrc  string
+	public bool
+	pool   *pool
 }
 
 var (
@@ -63,10 +78,7 @@ var (
 // New returns a transport. Nothing is read or dialled before the first
 // request.
 func New(o Options) *Transport {
-	dial := o.Dial
-	if dial == nil {
-		dial = (&net.Dialer{Timeout: dialTimeout}).DialContext
-	}
+	dial := o.dialer()
 	if o.Connections == 0 {
 		o.Connections = DefaultConnections
 	}
@@ -74,9 +86,9 @@ func New(o Options) *Transport {
 		o.Idle = DefaultIdle
 	}
 	t := &Transport{
-		netrc: o.Netrc,
+		netrc: o.Netrc, public: o.Public,
 		pool: &pool{limit: o.Connections, idle: o.Idle, lots: map[server]*lot{},
-			connect: func(ctx context.Context, s server) (*control, error) { return connect(ctx, dial, o.TLS, s) }},
+			connect: func(ctx context.Context, s server) (*control, error) { return connect(ctx, dial(s), o.TLS, s) }},
 	}
 	t.Tree = filetree.New(t)
 	return t
@@ -84,7 +96,10 @@ func New(o Options) *Transport {
 
 // Check says what is wrong with the URI of a place, without asking anyone.
 func (t *Transport) Check(uri string) error {
-	_, _, err := parsePlace(uri)
+	place, _, _, err := splitFile(uri)
+	if err == nil {
+		_, _, err = parsePlace(place)
+	}
 	return err
 }
 
@@ -141,7 +156,11 @@ func (t *Transport) locate(place, name string) (server, string, error) {
 		return server{}, "", err
 	}
 	if s, err = t.credentials(s); err != nil {
-		return server{}, "", &transport.Error{Kind: transport.ErrPermanent, URI: place, Err: err}
+		kind := transport.ErrPermanent
+		if errors.Is(err, errUserNamed) {
+			kind = transport.ErrRefused
+		}
+		return server{}, "", &transport.Error{Kind: kind, URI: place, Err: err}
 	}
 	return s, dir + name, nil
 }
@@ -149,7 +168,12 @@ func (t *Transport) locate(place, name string) (server, string, error) {
 // credentials fills in what the URI doesn't say: from the netrc file, or an
 // anonymous login.
 func (t *Transport) credentials(s server) (server, error) {
-	if s.hasPassword {
+	switch {
+	case t.public && s.user != "":
+		return s, errUserNamed
+	case t.public:
+		return s.anonymously(), nil
+	case s.hasPassword:
 		return s, nil
 	}
 	path := t.netrc
@@ -163,13 +187,7 @@ func (t *Transport) credentials(s server) (server, error) {
 	if e, ok := findLogin(entries, s.host, s.user); ok {
 		s.user, s.password, s.hasPassword = e.login, e.password, e.hasPassword
 	}
-	if s.user == "" {
-		s.user = "anonymous"
-	}
-	if anonymous(s.user) && !s.hasPassword {
-		s.password, s.hasPassword = anonymousPassword, true
-	}
-	return s, nil
+	return s.anonymously(), nil
 }
 
 // with calls f with a connection, and again with a fresh one where a kept one

@@ -37,6 +37,25 @@ type server struct {
 // address is what is dialled.
 func (s server) address() string { return net.JoinHostPort(s.host, s.port) }
 
+// usualPort returns the scheme's port.
+func (s server) usualPort() string {
+	if s.scheme == SchemeImplicit {
+		return "990"
+	}
+	return "21"
+}
+
+// anonymously fills in an anonymous login where the URI names no other user.
+func (s server) anonymously() server {
+	if s.user == "" {
+		s.user = "anonymous"
+	}
+	if anonymous(s.user) && !s.hasPassword {
+		s.password, s.hasPassword = anonymousPassword, true
+	}
+	return s
+}
+
 // encrypted reports whether the server is spoken to through TLS.
 func (s server) encrypted() bool { return s.scheme != Scheme }
 
@@ -66,10 +85,7 @@ func readPlace(u *url.URL) (server, string, error) {
 	}
 	s := server{scheme: u.Scheme, host: u.Hostname(), port: u.Port()}
 	if s.port == "" {
-		s.port = "21"
-		if s.scheme == SchemeImplicit {
-			s.port = "990"
-		}
+		s.port = s.usualPort()
 	}
 	if n, err := strconv.ParseUint(s.port, 10, 16); err != nil || n == 0 {
 		return server{}, "", fmt.Errorf("port %s is not between 1 and 65535", s.port)
@@ -92,7 +108,7 @@ func readPlace(u *url.URL) (server, string, error) {
 // begins with a slash (RFC 1738 §3.2.2).
 func directory(u *url.URL) (string, error) {
 	if strings.Contains(u.EscapedPath(), ";type=") {
-		return "", errors.New("leave out ;type=, files are always read as they are (TYPE I)")
+		return "", errors.New("files are always read as they are (TYPE I); ;type=i after a path says that it is a file's")
 	}
 	dir := strings.TrimPrefix(u.Path, "/")
 	if !sendable(dir) {

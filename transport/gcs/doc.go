@@ -3,7 +3,8 @@
 //	gs://BUCKET/PREFIX[?endpoint=URL&anonymous=true]
 //
 // PREFIX holds an OCI layout or a bare tree of blobs (see package filetree).
-// Objects are read with plain HTTP from the XML API, one GET for each range,
+// Objects are read with plain HTTP from the XML API (elsewhere than at Google
+// from the JSON API, where that alone has them), one GET for each range,
 // with the answer semantics of package httprange; no Google client library
 // stands between.
 //

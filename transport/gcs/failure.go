@@ -23,7 +23,7 @@ var dialect = objectstore.Dialect{Kind: func(e *objectstore.ServiceError) error 
 // explain returns what an answer to r means, in Google's words and with what to
 // do about it.
 func explain(err error, r request) error {
-	return dialect.Explain(err, func(kind error) string {
+	return dialect.Explain(err, r.uri, func(kind error) string {
 		switch {
 		case kind != transport.ErrUnauthorized:
 			return ""

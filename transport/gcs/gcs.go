@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 
 	"github.com/waybill-project/waybill/transport"
 	"github.com/waybill-project/waybill/transport/filetree"
@@ -58,7 +59,7 @@ func New(o Options) *Transport {
 	if o.Getenv == nil {
 		o.Getenv = os.Getenv
 	}
-	f := files{client: o.HTTP, endpoint: o.Endpoint, trusted: o.Endpoint, token: o.Token}
+	f := files{client: o.HTTP, endpoint: o.Endpoint, trusted: o.Endpoint, token: o.Token, media: new(sync.Map)}
 	if f.token == nil {
 		f.token = objectstore.NewTokens(defaultCredentials{getenv: o.Getenv}.token).Get
 	}
@@ -103,28 +104,42 @@ type files struct {
 	unusable error  // why there is no endpoint, or nil
 	trusted  string // a further endpoint that tokens are sent to
 	token    func(context.Context) (string, error)
+	media    *sync.Map // the endpoints that are asked by the JSON API
 }
 
 // request is what to ask of an object.
 type request struct {
+	base               string // the endpoint
 	url, authorization string
+	media              string // the URL in the JSON API
+	// uri is the object's, for messages.
+	uri string
 	// nobody says why it is asked anonymously, or is empty.
 	nobody string
 }
 
 // OpenFile implements [filetree.Files].
 func (f files) OpenFile(ctx context.Context, uri, name string, part filetree.Part) (io.ReadCloser, error) {
-	r, err := f.request(ctx, uri, name)
+	var body *httprange.Body
+	err := f.ask(ctx, uri, name, func(r request) (err error) {
+		body, err = f.open(ctx, r, part)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
+	return body, nil
+}
+
+// open opens a part of an object.
+func (f files) open(ctx context.Context, r request, part filetree.Part) (*httprange.Body, error) {
 	body, err := httprange.Open(ctx, f.client, httprange.Request{
 		URL: r.url, Authorization: r.authorization, Size: part.Size, Offset: part.Offset, Length: part.Length,
 	})
 	if err != nil {
 		return nil, f.unlessCoded(ctx, r, err)
 	}
-	if err := storedCoding(body.Response.Header, r.url); err != nil {
+	if err := storedCoding(body.Response.Header, r); err != nil {
 		_ = body.Close()
 		return nil, err
 	}
@@ -133,18 +148,47 @@ func (f files) OpenFile(ctx context.Context, uri, name string, part filetree.Par
 
 // FileSize implements [filetree.Files].
 func (f files) FileSize(ctx context.Context, uri, name string) (int64, error) {
+	var size int64
+	err := f.ask(ctx, uri, name, func(r request) error {
+		n, header, err := objectstore.Size(ctx, f.client, httpclient.Request{URL: r.url, Authorization: r.authorization})
+		if coded := storedCoding(header, r); coded != nil {
+			return coded
+		}
+		if err != nil {
+			return explain(err, r)
+		}
+		size = n
+		return nil
+	})
+	return size, err
+}
+
+// ask has do ask for the file called name at the place uri: by the XML API, and
+// where an endpoint that isn't Google's has nothing there, by the JSON API.
+// Emulators answer the former under one host's name only.
+func (f files) ask(ctx context.Context, uri, name string, do func(request) error) error {
 	r, err := f.request(ctx, uri, name)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	size, header, err := objectstore.Size(ctx, f.client, httpclient.Request{URL: r.url, Authorization: r.authorization})
-	if coded := storedCoding(header, r.url); coded != nil {
-		return 0, coded
+	if _, ok := f.media.Load(r.base); ok {
+		r.url = r.media
+		return do(r)
 	}
-	if err != nil {
-		return 0, explain(err, r)
+	err = do(r)
+	var answer *objectstore.ServiceError
+	if isGoogle(r.base) || !errors.As(err, &answer) || answer.Status.Code != http.StatusNotFound || answer.Code != "" {
+		return err
 	}
-	return size, nil
+	r.url = r.media
+	switch again := do(r); {
+	case again == nil:
+		f.media.Store(r.base, true)
+		return nil
+	case errors.Is(again, transport.ErrTemporary), errors.Is(again, transport.ErrThrottled), ctx.Err() != nil:
+		return again
+	}
+	return err
 }
 
 // unlessCoded returns err, explained. Where the object was there but its answer
@@ -153,7 +197,7 @@ func (f files) unlessCoded(ctx context.Context, r request, err error) error {
 	var status *httpclient.StatusError
 	if !errors.As(err, &status) && (errors.Is(err, transport.ErrPermanent) || errors.Is(err, transport.ErrRangeUnsupported)) {
 		_, header, _ := objectstore.Size(ctx, f.client, httpclient.Request{URL: r.url, Authorization: r.authorization})
-		if coded := storedCoding(header, r.url); coded != nil {
+		if coded := storedCoding(header, r); coded != nil {
 			return coded
 		}
 	}
@@ -162,12 +206,12 @@ func (f files) unlessCoded(ctx context.Context, r request, err error) error {
 
 // storedCoding reports what is wrong with an object that is stored with a
 // content coding. Google names it with every answer, decoded or not.
-func storedCoding(header http.Header, url string) error {
+func storedCoding(header http.Header, r request) error {
 	coding := strings.TrimSpace(header.Get("X-Goog-Stored-Content-Encoding"))
 	if coding == "" || strings.EqualFold(coding, "identity") {
 		return nil
 	}
-	return transport.Errorf(transport.ErrPermanent, url,
+	return transport.Errorf(transport.ErrPermanent, r.uri,
 		"is stored with Content-Encoding %q, which Google decodes on the way; upload it again without (or, where the stored bytes are the blob's: gcloud storage objects update --clear-content-encoding)",
 		httpclient.OneLine(coding))
 }
@@ -185,7 +229,12 @@ func (f files) request(ctx context.Context, uri, name string) (request, error) {
 		}
 		base = f.endpoint
 	}
-	r := request{url: objectstore.URL(base, p.bucket, objectstore.Key(p.prefix, name))}
+	key := objectstore.Key(p.prefix, name)
+	r := request{
+		base: base, uri: objectstore.ObjectURI(Scheme, p.bucket, key),
+		url:   objectstore.URL(base, p.bucket, key),
+		media: base + "/storage/v1/b/" + url.PathEscape(p.bucket) + "/o/" + url.PathEscape(key) + "?alt=media",
+	}
 	switch {
 	case p.anonymous:
 		r.nobody = "asked anonymously, as the URI says"

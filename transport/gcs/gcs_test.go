@@ -124,6 +124,37 @@ func TestNamesOfALayout(t *testing.T) {
 	}
 }
 
+// TestEmulatorByAnotherName asks one under a name it doesn't have the XML API
+// under, as it is started by who leaves that out.
+func TestEmulatorByAnotherName(t *testing.T) {
+	server := startGCS(t)
+	content := []byte("hello")
+	desc := ocispec.Descriptor{Digest: digest.FromBytes(content), Size: 5}
+	putObject(t, server, "a b/ü+%41/sha256/"+desc.Digest.Encoded(), "", func(path string) { writeFile(t, path, content) })
+	tr := newTransport(t, gcs.Options{Getenv: environment(map[string]string{
+		"STORAGE_EMULATOR_HOST": strings.Replace(server.URL, "127.0.0.1", "localhost", 1),
+	})})
+	route := transport.Route{URI: "gs://waybill-test/a%20b/%C3%BC+%2541"}
+	if size, err := tr.Size(t.Context(), route, desc); err != nil || size != 5 {
+		t.Errorf("Size: %d, %v", size, err)
+	}
+	for range 2 {
+		body, err := tr.Open(t.Context(), route, desc, 1, 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(body)
+		body.Close()
+		if string(got) != "ell" || err != nil {
+			t.Errorf("read %q, %v", got, err)
+		}
+	}
+	desc.Digest = digest.FromString("none")
+	if _, err := tr.Open(t.Context(), route, desc, 1, 3); !errors.Is(err, transport.ErrNotFound) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("what isn't there: %v", err)
+	}
+}
+
 func TestEmulatorThatIsNone(t *testing.T) {
 	tr := newTransport(t, gcs.Options{Getenv: environment(map[string]string{"STORAGE_EMULATOR_HOST": "http://ann:hunter2@h"})})
 	_, err := tr.Open(t.Context(), transport.Route{URI: "gs://bucket/p"}, blob, 0, 5)
@@ -277,10 +308,13 @@ func TestErrors(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := startStore(t, tt.answer)
 			tr := newTransport(t, gcs.Options{Endpoint: s.URL, Token: tt.token})
-			_, err := tr.Open(t.Context(), transport.Route{URI: "gs://bucket/p"}, blob, 1, 2)
+			_, err := tr.Open(t.Context(), transport.Route{URI: "gs://bucket/p%20q"}, blob, 1, 2)
 			var te *transport.Error
 			if !errors.As(err, &te) || te.Kind != tt.kind || te.RetryAfter != tt.retry || !strings.Contains(err.Error(), tt.want) {
 				t.Fatalf("got %v; want kind %q that says %q", err, tt.kind, tt.want)
+			}
+			if want := "gs://bucket/p%20q/blobs/sha256/"; !strings.HasPrefix(te.URI, want) {
+				t.Errorf("error is about %s, want a place below %s", te.URI, want)
 			}
 			if strings.Contains(err.Error(), "hunter2") {
 				t.Errorf("error shows the token: %v", err)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"golang.org/x/net/http/httpproxy"
+	"golang.org/x/net/idna"
 
 	"github.com/waybill-project/waybill/transport"
 	"github.com/waybill-project/waybill/transport/netclass"
@@ -41,6 +42,10 @@ type Options struct {
 	// may be reached whoever names it, whatever network it is in. Nil means
 	// none is.
 	Trusted func(host string) bool
+
+	// TrustedNetworks are those that local configuration names likewise: what is
+	// in them may be reached whoever names it.
+	TrustedNetworks netclass.Networks
 
 	// Host returns what a host (as in Insecure) is asked with besides what all
 	// are. It must return the same for a host each time. Nil means nothing.
@@ -127,6 +132,8 @@ type Response struct {
 	// Floor is what was allowed for URL: whoever asks URL again on the word of
 	// the same redirects sets it in the [Request].
 	Floor netclass.Class
+	// Class is the network the answer came from.
+	Class netclass.Class
 }
 
 // ShownURL returns URL fit to be shown in an error: without the query, where
@@ -148,7 +155,7 @@ func (c *Client) Do(ctx context.Context, r *Request) (*Response, error) {
 			return nil, failure(ctx, u, err)
 		}
 		if resp.StatusCode >= 200 && resp.StatusCode < 300 {
-			return &Response{Response: resp, URL: u, Redirects: redirects, Floor: floor}, nil
+			return &Response{Response: resp, URL: u, Redirects: redirects, Floor: floor, Class: class}, nil
 		}
 		if !isRedirect(resp.StatusCode) || r.Sign != nil {
 			secrets := append(secretsOf(authorization), r.Secret)
@@ -183,6 +190,14 @@ func parse(s string) (*url.URL, error) {
 		return nil, errors.New("URL holds user information")
 	}
 	u.Fragment, u.RawFragment = "", ""
+	if strings.ContainsFunc(u.Host, func(r rune) bool { return r > '~' }) {
+		// What it is looked up as is what is judged, compared and sent.
+		host, err := idna.Lookup.ToASCII(u.Hostname())
+		if err != nil {
+			return nil, errors.New("the URL's host is no name that can be looked up")
+		}
+		u.Host = host + strings.TrimPrefix(u.Host, u.Hostname())
+	}
 	return u, nil
 }
 

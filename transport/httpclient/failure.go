@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/textproto"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -42,7 +43,8 @@ type StatusError struct {
 	// Redirects is how many were followed before: with any, it was not the
 	// origin asked that answered.
 	Redirects int
-	// Text is the start of the body in one line, without the credentials that
+	// Text is the start of the body in one line, or the title where that is a page
+	// for browsers, without the credentials that
 	// were sent should the server repeat them.
 	Text string
 	// Body is the start of the body, some kilobytes of it at most, for whoever
@@ -58,6 +60,25 @@ func (e *StatusError) Error() string {
 		return status
 	}
 	return status + ": " + e.Text
+}
+
+// A page for browsers, and its title.
+var (
+	htmlPage  = regexp.MustCompile(`(?i)^\s*(?:<!doctype html[^>]*>\s*)?<html`)
+	htmlTitle = regexp.MustCompile(`(?is)<title[^>]*>(.*?)</title>`)
+)
+
+// said returns the body in one line: of a page for browsers its title, unless that
+// is the status again.
+func (e *StatusError) said() string {
+	if !htmlPage.MatchString(e.Body) {
+		return OneLine(e.Body)
+	}
+	title := htmlTitle.FindStringSubmatch(e.Body)
+	if title == nil || strings.Contains(title[1], http.StatusText(e.Code)) {
+		return ""
+	}
+	return OneLine(title[1])
 }
 
 // kind returns what a status means to a transport (see package transport).
@@ -92,7 +113,7 @@ func statusFailure(resp *http.Response, u *url.URL, class netclass.Class, redire
 		Redirects: redirects,
 		Body:      withoutSecrets(text, secrets),
 	}
-	e.Text = OneLine(e.Body)
+	e.Text = e.said()
 	te := &transport.Error{Kind: e.kind(), URI: shown(u.String()), Err: e}
 	if te.Kind == transport.ErrThrottled {
 		te.RetryAfter = ParseRetryAfter(resp.Header.Get("Retry-After"), sentAt(resp))

@@ -27,6 +27,8 @@ func TestErrorsQuoteTheServerInOneCleanLine(t *testing.T) {
 	}{
 		{"plain", "no such blob", "", "answered 404 Not Found: no such blob"},
 		{"empty", "", "", "answered 404 Not Found"},
+		{"a page that only says so", "<html>\r\n<head><title>404 Not Found</title></head><body>nginx</body></html>", "", "answered 404 Not Found"},
+		{"a page", "<!DOCTYPE html>\n<HTML lang=en><Title>Blocked by\nthe office</Title>…", "", "answered 404 Not Found: Blocked by the office"},
 		{"lines and escapes", "a\r\n\tb\x1b[31m\x00c\xff", "", "answered 404 Not Found: a b[31mc"},
 		{"long", strings.Repeat("é", 5000), "", "answered 404 Not Found: " + strings.Repeat("é", 150) + "…"},
 		{"repeats a token", "bad token s3cr3t", "Bearer s3cr3t", "answered 404 Not Found: bad token …"},

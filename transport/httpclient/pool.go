@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"net/netip"
 	"net/url"
 	"strings"
 	"sync/atomic"
@@ -95,7 +96,7 @@ func (c *Client) roundTrip(ctx context.Context, r *Request, h hop) (*http.Respon
 	}
 	if proxy != nil {
 		hostClass, known := netclass.OfHost(u.Hostname())
-		if known && hostClass < floor {
+		if known && hostClass < floor && !c.trusts(u.Hostname()) {
 			return nil, 0, &netclass.RefusedError{Address: u.Host, Class: hostClass, Floor: floor}
 		}
 		direct = false
@@ -163,16 +164,22 @@ func (c *Client) pool(key poolKey, host Host) (*http.Transport, error) {
 	if err := host.addTo(config); err != nil {
 		return nil, &configError{err}
 	}
-	p := newPool(key, config, host.DialTimeout)
+	p := c.newPool(key, config, host.DialTimeout)
 	c.pools[key] = p
 	return p, nil
 }
 
+// trusts reports whether host is an address in a network that is trusted.
+func (c *Client) trusts(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return err == nil && c.options.TrustedNetworks.Contain(addr)
+}
+
 // newPool returns an empty pool. A timeout of 0 is the usual one.
-func newPool(key poolKey, config *tls.Config, timeout time.Duration) *http.Transport {
+func (c *Client) newPool(key poolKey, config *tls.Config, timeout time.Duration) *http.Transport {
 	dialer := netclass.Dialer{
 		Dialer: net.Dialer{Timeout: cmp.Or(timeout, dialTimeout), KeepAlive: keepAlive},
-		Floor:  key.floor,
+		Floor:  key.floor, Trusted: c.options.TrustedNetworks,
 	}
 	p := &http.Transport{
 		TLSClientConfig:     config,

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"strings"
 	"testing"
@@ -192,6 +193,10 @@ func TestRedirectsIntoNarrowerNetworks(t *testing.T) {
 		{"unspecified address", "http://0.0.0.0:" + port, true, false},
 		{"configured as trusted", "http://127.0.0.1:" + port, false, true},
 		{"address behind the proxy", "http://169.254.169.254/latest/meta-data", true, false},
+		{"the same in digits that aren't ASCII", "http://%EF%BC%91%EF%BC%96%EF%BC%99.254.169.254/latest/meta-data", true, false},
+		{"localhost with a stop that isn't ASCII", "http://localhost%E3%80%82:1/", true, false},
+		{"address with more dots", "http://127.0.0.1..:1/", true, false},
+		{"name of a network that isn't the internet", "http://metadata.google.internal/", true, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -233,6 +238,49 @@ func TestRedirectsIntoNarrowerNetworks(t *testing.T) {
 	}
 }
 
+// A network that is trusted may be named by anybody, and no other.
+func TestTrustedNetworks(t *testing.T) {
+	srv := record(t, hello)
+	c := newClient(t, httpclient.Options{TrustedNetworks: netclass.Networks{netip.MustParsePrefix("127.0.0.0/30")}})
+	if _, err := get(c, httpclient.Request{URL: srv.URL, Floor: netclass.Public}); err != nil {
+		t.Error(err)
+	}
+	_, err := get(c, httpclient.Request{URL: strings.Replace(srv.URL, "127.0.0.1", "127.0.0.4", 1), Floor: netclass.Public})
+	checkKind(t, err, transport.ErrRefused, "127.0.0.4")
+
+	proxy := startProxy(t, map[string]string{"10.0.0.1": strings.TrimPrefix(srv.URL, "http://")})
+	proxyURL, err := url.Parse(proxy.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c = newClient(t, httpclient.Options{
+		Proxy:           func(*http.Request) (*url.URL, error) { return proxyURL, nil },
+		TrustedNetworks: netclass.Networks{netip.MustParsePrefix("10.0.0.0/31")},
+	})
+	if _, err := get(c, httpclient.Request{URL: "http://10.0.0.1/", Floor: netclass.Public}); err != nil {
+		t.Error(err)
+	}
+	_, err = get(c, httpclient.Request{URL: "http://10.0.0.2/", Floor: netclass.Public})
+	checkKind(t, err, transport.ErrRefused, "10.0.0.2")
+}
+
+// A host is what it is looked up as: credentials stay with it however it is spelt,
+// and one that can't be looked up isn't asked for.
+func TestHostsThatAreNotASCII(t *testing.T) {
+	srv := record(t, hello)
+	origin := record(t, redirectTo(strings.Replace(srv.URL, "127.0.0.1", "%EF%BC%91%EF%BC%92%EF%BC%97.0.0.1", 1), 307))
+	resp, err := newClient(t, httpclient.Options{}).Do(context.Background(), &httpclient.Request{URL: origin.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.URL.String() != srv.URL {
+		t.Errorf("came from %v, want %s", resp.URL, srv.URL)
+	}
+	_, err = get(newClient(t, httpclient.Options{}), httpclient.Request{URL: "http://\u202eexample/"})
+	checkKind(t, err, transport.ErrPermanent, "no name that can be looked up")
+}
+
 func TestPooledConnectionsKeepTheirFloor(t *testing.T) {
 	srv := record(t, hello)
 	c := newClient(t, httpclient.Options{})
@@ -256,8 +304,8 @@ func TestResponseSaysWhereItCameFrom(t *testing.T) {
 		t.Fatal(err)
 	}
 	resp.Body.Close()
-	if resp.Redirects != 1 || resp.URL.String() != storage.URL+"/b?X-Signature=secret" || resp.Floor != netclass.Loopback {
-		t.Errorf("Response has %d redirects, URL %v, floor %v", resp.Redirects, resp.URL, resp.Floor)
+	if resp.Redirects != 1 || resp.URL.String() != storage.URL+"/b?X-Signature=secret" || resp.Floor != netclass.Loopback || resp.Class != netclass.Loopback {
+		t.Errorf("Response has %d redirects, URL %v, floor %v, class %v", resp.Redirects, resp.URL, resp.Floor, resp.Class)
 	}
 	if want := storage.URL + "/b?…"; resp.ShownURL() != want {
 		t.Errorf("ShownURL = %q, want %q", resp.ShownURL(), want)

@@ -14,7 +14,6 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -147,14 +146,14 @@ func (p *place) harness(tr transport.Transport, route func(t testing.TB, b trans
 				t.Fatal(err)
 			}
 		},
-		Pause:  func(t testing.TB) { p.signal(t, syscall.SIGSTOP) },
-		Resume: func(t testing.TB) { p.signal(t, syscall.SIGCONT) },
+		Pause:  func(t testing.TB) { must(t, p.kubo.Pause()) },
+		Resume: func(t testing.TB) { must(t, p.kubo.Resume()) },
 	}
 }
 
-func (p *place) signal(t testing.TB, s syscall.Signal) {
+func must(t testing.TB, err error) {
 	t.Helper()
-	if err := syscall.Kill(p.kubo.PID(), s); err != nil {
+	if err != nil {
 		t.Fatal(err)
 	}
 }

@@ -6,6 +6,8 @@
 //	ipns://NAME[/PATH]            the same, by an IPNS key or a DNSLink name
 //	ipfs+https://GATEWAY[/BASE]   any blob of one block, by its digest, at
 //	ipfs+http://GATEWAY[/BASE]    that gateway
+//	ipfs+https://GATEWAY[/BASE]/ipfs/CID[/PATH]
+//	                              as ipfs://CID[/PATH], of that gateway only
 //
 // # Blocks
 //

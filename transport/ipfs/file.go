@@ -5,6 +5,8 @@ import (
 	"io"
 	"io/fs"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/ipfs/go-cid"
 
@@ -14,10 +16,13 @@ import (
 )
 
 const (
-	// aheadBlocks and aheadBytes bound the blocks that are asked for before
-	// they are needed, for each reader.
+	// aheadBlocks and aheadBytes bound the blocks that are under way at once for
+	// a reader. Of large ones there are two, or as many as come within aheadTime:
+	// on a slow link more only delay the first of them, and are wasted when the
+	// reader is closed early.
 	aheadBlocks = 8
 	aheadBytes  = 4 << 20
+	aheadTime   = 200 * time.Millisecond
 	// carWorth is the least range for which a CAR is asked for, in bytes.
 	carWorth = 1 << 20
 )
@@ -41,7 +46,8 @@ func (c *content) open(ctx context.Context, part filetree.Part) (io.ReadCloser, 
 	case part.Offset < 0 || part.Length < 0 || part.Length > size-part.Offset:
 		return nil, s.fail("no %d bytes at offset %d in %d bytes", part.Length, part.Offset, size)
 	}
-	r := &reader{s: s, file: c.cid, at: part.Offset, end: part.Offset + part.Length, parent: ctx}
+	r := &reader{s: s, file: c.cid, start: part.Offset, at: part.Offset, end: part.Offset + part.Length, parent: ctx, began: time.Now()}
+	r.wanted.Store(part.Length)
 	r.ctx, r.cancel = context.WithCancel(ctx)
 	r.cars = part.Length > carWorth && len(c.node.links) > 0
 	if r.at == r.end {
@@ -66,11 +72,17 @@ type reader struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
+	start  int64        // of the range, in the file
+	wanted atomic.Int64 // bytes of the range that will be read
+
 	mu      sync.Mutex // held by Read, for Close to wait until it has ended
 	at, end int64      // what is still wanted
 	leaf    []byte     // what is at at
 	levels  []*level   // from the root down to where at is
 	err     error
+
+	began time.Time // to be read
+	came  int64     // bytes of blocks since then
 
 	lastCID   cid.Cid // of the block fetched last: sparse files repeat theirs
 	lastBlock []byte
@@ -129,6 +141,16 @@ func (r *reader) Read(p []byte) (int, error) {
 	r.leaf = r.leaf[n:]
 	r.at += int64(n)
 	return n, nil
+}
+
+// Shorten implements [transport.Shortener]: no blocks beyond are asked for ahead.
+func (r *reader) Shorten(length int64) {
+	for {
+		was := r.wanted.Load()
+		if length >= was || r.wanted.CompareAndSwap(was, length) {
+			return
+		}
+	}
 }
 
 // Close ends everything that was asked for.
@@ -222,6 +244,7 @@ func (r *reader) fetch(l *level) ([]byte, error) {
 			return nil, err
 		}
 	}
+	r.came += int64(len(block))
 	if it.block != nil {
 		l.bytes -= it.size
 	}
@@ -241,7 +264,7 @@ func (r *reader) lookAhead(l *level) {
 	for l.started < len(l.items) {
 		it := &l.items[l.started]
 		ahead := l.started > l.next
-		if ahead && (r.car != nil || it.size > MaxBlock || l.started-l.next >= aheadBlocks || l.bytes+it.size > aheadBytes) {
+		if ahead && (r.car != nil || it.size > MaxBlock || it.start-r.start >= r.wanted.Load() || !r.mayAhead(l.started-l.next, l.bytes+it.size)) {
 			return
 		}
 		switch before := r.before(l); {
@@ -253,6 +276,16 @@ func (r *reader) lookAhead(l *level) {
 		l.bytes += it.size
 		l.started++
 	}
+}
+
+// mayAhead reports whether a block may be asked for while others are under way
+// already; with it there are so many bytes.
+func (r *reader) mayAhead(blocks int, bytes int64) bool {
+	if blocks < 2 {
+		return true
+	}
+	soon := float64(r.came) / time.Since(r.began).Seconds() * aheadTime.Seconds()
+	return blocks < aheadBlocks && bytes <= min(aheadBytes, max(int64(soon), 1<<20))
 }
 
 // before returns the future of the item before the one to be started, if both

@@ -52,6 +52,8 @@ type gateway struct {
 	failures int // in a row
 	until    time.Time
 	carless  bool // it can't make CARs of ranges
+	lies     bool // it sent wrong data
+	told     bool // somebody was told of its failing
 }
 
 // gatewayKey is what makes two gateways the same one.
@@ -106,6 +108,32 @@ func (g *gateway) makesCARs(r Reading) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return !g.carless && (r == CARs || r == Auto && !g.near)
+}
+
+// firstLie notes that the gateway sent wrong data, and reports whether this was
+// the first time.
+func (g *gateway) firstLie() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	first := !g.lies
+	g.lies = true
+	return first
+}
+
+// firstFailure reports whether it is called for the first time.
+func (g *gateway) firstFailure() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	first := !g.told
+	g.told = true
+	return first
+}
+
+// liar reports whether the gateway sent wrong data before.
+func (g *gateway) liar() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.lies
 }
 
 func (g *gateway) giveUpCARs() {
@@ -206,7 +234,7 @@ func readAll(resp *httpclient.Response, limit int64) ([]byte, error) {
 func (t *Transport) known() ([]*gateway, error) {
 	var all []*gateway
 	if !t.options.NoLocal {
-		e, err := localGateway()
+		e, _, err := localGateway()
 		if err != nil {
 			return nil, err
 		}

@@ -14,11 +14,14 @@ import (
 	"testing"
 	"time"
 
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"github.com/waybill-project/waybill/conformance/transporttest"
 	"github.com/waybill-project/waybill/test/realserver"
 	"github.com/waybill-project/waybill/transport"
 	"github.com/waybill-project/waybill/transport/httpclient"
 	"github.com/waybill-project/waybill/transport/ipfs"
+	"github.com/waybill-project/waybill/transport/netclass"
 )
 
 // A gateway with a password gets it, and whoever it redirects to doesn't.
@@ -49,6 +52,58 @@ func TestCredentials(t *testing.T) {
 			t.Errorf("the password is in %v", err)
 		}
 	}
+}
+
+// Content at one gateway is had of that gateway only, below its base, and the
+// gateway isn't asked for what others name.
+func TestContentAtAGateway(t *testing.T) {
+	b, d, root := blobOf(t)
+	g := &fakeGateway{d: d}
+	at := serve(t, http.StripPrefix("/base", g).ServeHTTP)
+	other := &fakeGateway{d: newDAG(t)}
+	tr := newTransport(t, ipfs.Options{Gateways: []string{serve(t, other.ServeHTTP)}, Reading: ipfs.Blocks})
+	got, err := read(t, tr, "ipfs+"+at+"/base/ipfs/"+root.String(), b.Descriptor())
+	if err != nil || !bytes.Equal(got, b.Bytes()) {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+	if n := other.raws.Load(); n != 0 {
+		t.Errorf("another gateway was asked %d times", n)
+	}
+	before := g.raws.Load()
+	if _, err := read(t, tr, "ipfs://"+root.String(), transporttest.NewBlob(8, b.Size).Descriptor()); !errors.Is(err, transport.ErrNotFound) {
+		t.Errorf("of the configured gateway: %v", err)
+	}
+	if g.raws.Load() != before {
+		t.Error("the gateway of one place was asked for another")
+	}
+}
+
+// A gateway that somebody else's document names may be in no nearer network than
+// such a document may lead to.
+func TestGatewayOfAStranger(t *testing.T) {
+	b, d, root := blobOf(t)
+	g := &fakeGateway{d: d}
+	at := serve(t, g.ServeHTTP)
+	tr := newTransport(t, ipfs.Options{})
+	small := transporttest.NewBlob(9, 1000).Descriptor()
+	for uri, desc := range map[string]ocispec.Descriptor{"ipfs+" + at: small, "ipfs+" + at + "/ipfs/" + root.String(): b.Descriptor()} {
+		route := transport.Route{URI: uri, Origin: "a waybill", Remote: transport.RemotePublic}
+		if _, err := tr.Open(t.Context(), route, desc, 0, desc.Size); !errors.Is(err, transport.ErrRefused) {
+			t.Errorf("%s: %v", uri, err)
+		}
+		if _, err := tr.Size(t.Context(), route, desc); !errors.Is(err, transport.ErrRefused) {
+			t.Errorf("size at %s: %v", uri, err)
+		}
+	}
+	if n := g.raws.Load(); n != 0 {
+		t.Errorf("it was asked %d times", n)
+	}
+	route := transport.Route{URI: "ipfs+" + at + "/ipfs/" + root.String(), Remote: transport.RemoteIn(netclass.Loopback)}
+	r, err := tr.Open(t.Context(), route, b.Descriptor(), 0, b.Size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Close()
 }
 
 // One of two gateways dies while a file is read; the reader doesn't notice.
@@ -252,6 +307,11 @@ func TestProviders(t *testing.T) {
 		tr := newTransport(t, ipfs.Options{Gateways: []string{kubo.Gateway}, Routers: []string{kubo.Gateway}})
 		if _, err := read(t, tr, "ipfs://"+root.String(), b.Descriptor()); !errors.Is(err, transport.ErrNotFound) {
 			t.Errorf("got %v", err)
+		}
+		tr = newTransport(t, ipfs.Options{Routers: []string{kubo.Gateway}})
+		if _, err := read(t, tr, "ipfs://"+root.String(), b.Descriptor()); !errors.Is(err, transport.ErrNotFound) ||
+			!strings.Contains(err.Error(), "routers know of none that has it") {
+			t.Errorf("without a gateway: %v", err)
 		}
 	})
 }

@@ -95,9 +95,17 @@ func (s *session) subshard(ctx context.Context, n *node, c cid.Cid) (*node, erro
 	return sub, nil
 }
 
+// errEmptyShard says that a shard below another has nothing in it. Nobody makes
+// such, and a few of them, each linked to from everywhere in the one above, are
+// a directory that has no entries and yet no end.
+var errEmptyShard = errors.New("a shard of a directory with nothing in it")
+
 // list yields the entries of a directory, through all its shards.
 func (s *session) list(ctx context.Context, n *node) iter.Seq2[link, error] {
 	return func(yield func(link, error) bool) {
+		if n.kind == shard && len(n.links) == 0 {
+			return // an empty directory
+		}
 		s.listShard(ctx, n, 0, yield)
 	}
 }
@@ -112,6 +120,9 @@ func (s *session) listShard(ctx context.Context, n *node, used int, yield func(l
 			}
 		}
 		return true
+	}
+	if len(n.links) == 0 {
+		return yield(link{}, errEmptyShard)
 	}
 	used += bits.TrailingZeros(uint(n.fanout))
 	for _, l := range n.links {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	unixfspb "github.com/ipfs/boxo/ipld/unixfs/pb"
 	"github.com/ipfs/go-cid"
@@ -207,7 +209,10 @@ func TestLiarIsReplacedWithinOneOpen(t *testing.T) {
 			liar := &fakeGateway{d: d, block: func(_ string, block []byte) []byte { return flipped(block) },
 				car: func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(lying) }}
 			honest := &fakeGateway{d: d, car: func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write(car) }}
-			tr := newTransport(t, ipfs.Options{Gateways: []string{serve(t, liar.ServeHTTP), serve(t, honest.ServeHTTP)}, Reading: reading})
+			at := serve(t, liar.ServeHTTP)
+			var warned []string
+			tr := newTransport(t, ipfs.Options{Gateways: []string{at, serve(t, honest.ServeHTTP)}, Reading: reading,
+				Warn: func(base, text string) { warned = append(warned, base+" "+text) }})
 			for range 2 {
 				got, err := read(t, tr, "ipfs://"+root.String(), b.Descriptor())
 				if err != nil || !bytes.Equal(got, b.Bytes()) {
@@ -216,6 +221,9 @@ func TestLiarIsReplacedWithinOneOpen(t *testing.T) {
 			}
 			if asked := liar.raws.Load() + liar.cars.Load(); asked == 0 || asked > 3 {
 				t.Errorf("the liar was asked %d times", asked)
+			}
+			if len(warned) != 1 || !strings.HasPrefix(warned[0], at+" block b") || !strings.HasSuffix(warned[0], "the gateway sends wrong data") {
+				t.Errorf("told of the liar: %q", warned)
 			}
 		})
 	}
@@ -311,4 +319,97 @@ func TestMalformedContent(t *testing.T) {
 // slotOf returns the slot of the first shard that a name is in.
 func slotOf(name string, fanout uint64) string {
 	return strings.ToUpper(strconv.FormatUint(murmur(name)>>61&(fanout-1), 16))
+}
+
+// A gateway that lied once is asked after all others from then on, however many
+// of its other answers are right and however long ago it was.
+func TestLiarStaysLast(t *testing.T) {
+	b, d, root := blobOf(t)
+	var lied atomic.Bool
+	liar := &fakeGateway{d: d, block: func(_ string, block []byte) []byte {
+		if lied.CompareAndSwap(false, true) {
+			return flipped(block)
+		}
+		return block
+	}}
+	honest := &fakeGateway{d: d}
+	tr := newTransport(t, ipfs.Options{Gateways: []string{serve(t, liar.ServeHTTP), serve(t, honest.ServeHTTP)}, Reading: ipfs.Blocks})
+	for i := range 3 {
+		if i == 1 {
+			time.Sleep(1200 * time.Millisecond) // longer than a gateway that failed once is left alone
+		}
+		if got, err := read(t, tr, "ipfs://"+root.String(), b.Descriptor()); err != nil || !bytes.Equal(got, b.Bytes()) {
+			t.Fatalf("%d bytes, %v", len(got), err)
+		}
+	}
+	if n := liar.raws.Load(); n != 1 {
+		t.Errorf("the liar was asked %d times", n)
+	}
+	// It is asked where there is no other.
+	honest.d = newDAG(t)
+	if got, err := read(t, tr, "ipfs://"+root.String(), b.Descriptor()); err != nil || !bytes.Equal(got, b.Bytes()) {
+		t.Errorf("from the liar alone: %d bytes, %v", len(got), err)
+	}
+}
+
+// A gateway that fails while another serves is told of once, and so is a router.
+func TestFailuresAreTold(t *testing.T) {
+	b, d, root := blobOf(t)
+	broken := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
+	empty := serve(t, (&fakeGateway{d: newDAG(t)}).ServeHTTP)
+	full := serve(t, (&fakeGateway{d: d}).ServeHTTP)
+	var warned []string
+	warn := func(base, text string) { warned = append(warned, base+" "+text) }
+	tr := newTransport(t, ipfs.Options{Gateways: []string{broken, empty, full}, Warn: warn})
+	for range 2 {
+		if _, err := read(t, tr, "ipfs://"+root.String(), b.Descriptor()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := []string{broken + " answered 500 Internal Server Error"}; !slices.Equal(warned, want) {
+		t.Errorf("told %q, want %q", warned, want)
+	}
+	warned = nil
+	tr = newTransport(t, ipfs.Options{Gateways: []string{empty}, Routers: []string{broken}, Warn: warn})
+	for range 2 {
+		if _, err := read(t, tr, "ipfs://"+root.String(), b.Descriptor()); !errors.Is(err, transport.ErrNotFound) {
+			t.Errorf("got %v", err)
+		}
+	}
+	tr = newTransport(t, ipfs.Options{Routers: []string{broken}})
+	if _, err := read(t, tr, "ipfs://"+root.String(), b.Descriptor()); !errors.Is(err, transport.ErrTemporary) ||
+		!strings.Contains(err.Error(), "no delegated router that answers: "+broken) {
+		t.Errorf("with a broken router alone: %v", err)
+	}
+	if want := []string{broken + " delegated router: answered 500 Internal Server Error"}; !slices.Equal(warned, want) {
+		t.Errorf("told %q, want %q", warned, want)
+	}
+}
+
+// A few shards that lead to one another and hold nothing have no end, and are an
+// error at once.
+func TestEndlessShards(t *testing.T) {
+	d := newDAG(t)
+	data := &unixfspb.Data{Type: unixfspb.Data_HAMTShard.Enum(), HashType: proto.Uint64(0x22), Fanout: proto.Uint64(256)}
+	top := d.node(data)
+	for range 7 {
+		var children []child
+		for slot := range 256 {
+			children = append(children, child{name: fmt.Sprintf("%02X", slot), cid: top})
+		}
+		top = d.node(data, children...)
+	}
+	tr := newTransport(t, ipfs.Options{Gateways: []string{serve(t, (&fakeGateway{d: d}).ServeHTTP)}})
+	for e, err := range tr.Walk(t.Context(), "ipfs://"+top.String()) {
+		if err == nil {
+			t.Fatalf("there is %q", e.Path)
+		}
+		if !errors.Is(err, transport.ErrPermanent) || !strings.Contains(err.Error(), "a shard of a directory with nothing in it") {
+			t.Errorf("got %v", err)
+		}
+	}
+	// A directory that is one shard may be empty.
+	for e, err := range tr.Walk(t.Context(), "ipfs://"+d.node(data).String()) {
+		t.Errorf("there is %q, %v", e.Path, err)
+	}
 }

@@ -65,14 +65,19 @@ func TestParseProviders(t *testing.T) {
 		want                  int
 		fails                 bool
 	}{
-		{"JSON", mediaJSON, `{"Providers":[` + other + `,` + record + `,7,null]}`, 3, false},
-		{"NDJSON", mediaNDJSON, other + "\n\n" + record + "\nnot JSON\n", 3, false},
+		{"JSON", mediaJSON, `{"Providers":[` + other + `,` + record + `,7,null]}`, 2, false},
+		{"NDJSON", mediaNDJSON, other + "\n\n" + record + "\nnot JSON\n", 2, false},
 		{"none", mediaJSON, `{"Providers":null}`, 0, false},
 		{"empty", mediaNDJSON, "", 0, false},
-		{"cut short", mediaJSON, `{"Providers":[` + record, 0, true},
-		{"a line too long", mediaNDJSON, record + "\n" + strings.Repeat(" ", maxProviderLine+1), 3, true},
+		{"cut short", mediaJSON, `{"Providers":[` + record, 2, true},
+		{"cut short in a record", mediaJSON, `{"Providers":[` + record + `,{"Schema"`, 2, true},
+		{"larger than is read", mediaJSON, `{"More":{"x":[1]},"Providers":[` + record + strings.Repeat(","+other, 100_000) + `]}`, 2, false},
+		{"no list", mediaJSON, `{"Providers":{}}`, 0, true},
+		{"another document", mediaJSON, `[]`, 0, true},
+		{"an object of nothing", mediaJSON, `{}`, 0, false},
+		{"a line too long", mediaNDJSON, record + "\n" + strings.Repeat(" ", maxProviderLine+1), 2, true},
 		{"the same many times", mediaJSON, `{"Providers":[` + many + `]}`, 2, false},
-		{"many records", mediaNDJSON, strings.Repeat(record+"\n", 1000), 3, false},
+		{"many records", mediaNDJSON, strings.Repeat(record+"\n", 1000), 2, false},
 		{"HTML", "text/html", record, 0, true},
 	}
 	for _, tt := range tests {
@@ -129,6 +134,28 @@ func FuzzParsePlace(f *testing.F) {
 		}
 		if _, err := splitPath(strings.Join(p.path, "/")); err != nil {
 			t.Errorf("%q: %v", s, err)
+		}
+	})
+}
+
+// FuzzParseTarget: what a DNSLink or an IPNS record leads to is content or another
+// name, with names in its path that are files'.
+func FuzzParseTarget(f *testing.F) {
+	for _, s := range []string{"/ipfs/bafkqaaa/a/b", "/ipns/a.example/x", "/ipfs/../..", "/ipfs/bafkqaaa/../x", "/ipns/", "ipfs://bafkqaaa"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		p, err := parseTarget(s)
+		if err != nil {
+			return
+		}
+		if p.root.Defined() == (p.name != "") || p.gateway != nil {
+			t.Errorf("%q leads to %+v", s, p)
+		}
+		for _, name := range p.path {
+			if err := checkSegment(name); err != nil {
+				t.Errorf("%q: %v", s, err)
+			}
 		}
 	})
 }

@@ -16,35 +16,49 @@ const (
 	maxKuboConfig  = 1 << 20
 )
 
-// localGateway returns the gateway of the kubo on this machine, or nil if there
-// is no sign of one. $IPFS_GATEWAY and the file gateway (which kubo writes
+// LocalGateway returns the base URL of the gateway of the kubo on this machine, as
+// it is found now, without user information, and the variable or file that tells of
+// it; both are empty if nothing does. Nobody is asked.
+func LocalGateway() (base, from string, err error) {
+	e, from, err := localGateway()
+	if e == nil {
+		return "", "", err
+	}
+	return e.base, from, nil
+}
+
+// localGateway returns the gateway of the kubo on this machine and what tells of
+// it, or nil if there is no sign of one. $IPFS_GATEWAY and the file gateway (which kubo writes
 // when it starts) are what curl, ffmpeg and others go by. A variable that
 // names no gateway is an error: somebody meant one.
-func localGateway() (*endpoint, error) {
-	if u := os.Getenv("IPFS_GATEWAY"); u != "" {
+func localGateway() (*endpoint, string, error) {
+	const variable = "IPFS_GATEWAY"
+	if u := os.Getenv(variable); u != "" {
 		e, err := parseEndpoint(u)
 		if err != nil {
-			return nil, fmt.Errorf("$IPFS_GATEWAY: %w", err)
+			return nil, "", fmt.Errorf("$%s: %w", variable, err)
 		}
-		return e, nil
+		return e, variable, nil
 	}
 	repo := os.Getenv("IPFS_PATH")
 	if repo == "" {
 		home, err := os.UserHomeDir()
 		if err != nil {
-			return nil, nil // a machine without homes has no kubo in one
+			return nil, "", nil // a machine without homes has no kubo in one
 		}
 		repo = filepath.Join(home, ".ipfs")
 	}
-	if e := endpointOrNil(firstLine(filepath.Join(repo, "gateway"))); e != nil {
-		return e, nil
+	file := filepath.Join(repo, "gateway")
+	if e := endpointOrNil(firstLine(file)); e != nil {
+		return e, file, nil
 	}
 	// The file api is there while kubo runs. It says where the RPC is, which
 	// nobody but its owner should use; where the gateway is, says the config.
 	if firstLine(filepath.Join(repo, "api")) == "" {
-		return nil, nil
+		return nil, "", nil
 	}
-	return configuredGateway(filepath.Join(repo, "config")), nil
+	file = filepath.Join(repo, "config")
+	return configuredGateway(file), file, nil
 }
 
 // configuredGateway returns the first gateway in a configuration of kubo.

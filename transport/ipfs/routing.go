@@ -3,6 +3,7 @@ package ipfs
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/ipfs/go-cid"
 
+	"github.com/waybill-project/waybill/transport"
 	"github.com/waybill-project/waybill/transport/httpclient"
 	"github.com/waybill-project/waybill/transport/netclass"
 )
@@ -47,8 +49,9 @@ const (
 
 // providers remembers which gateways routers named.
 type providers struct {
-	mu sync.Mutex
-	of map[string]provided
+	mu     sync.Mutex
+	of     map[string]provided
+	failed map[endpoint]bool // routers that did, and it was told
 }
 
 type provided struct {
@@ -65,9 +68,10 @@ func (s *session) findProviders(ctx context.Context) {
 		return
 	}
 	s.routed = true
-	urls := s.t.providersOf(ctx, s.root)
+	urls, failed := s.t.providersOf(ctx, s.root)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.unrouted = failed
 	for _, u := range urls {
 		e, err := parseEndpoint(u)
 		if err != nil || e.authorization != "" {
@@ -81,26 +85,30 @@ func (s *session) findProviders(ctx context.Context) {
 }
 
 // providersOf asks the routers, all at once, for gateways that have c. Routers
-// that fail name none.
-func (t *Transport) providersOf(ctx context.Context, c cid.Cid) []string {
+// that fail name none; failed is what one of them failed with.
+func (t *Transport) providersOf(ctx context.Context, c cid.Cid) (urls []string, failed error) {
 	key := string(c.Hash())
 	t.providers.mu.Lock()
 	known, ok := t.providers.of[key]
 	t.providers.mu.Unlock()
 	if ok && time.Now().Before(known.until) {
-		return known.urls
+		return known.urls, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, routerTimeout)
+	limited, cancel := context.WithTimeout(ctx, routerTimeout)
 	defer cancel()
-	found := make([][]string, len(t.routers))
+	found, errs := make([][]string, len(t.routers)), make([]error, len(t.routers))
 	var wg sync.WaitGroup
 	for i, router := range t.routers {
-		wg.Go(func() { found[i] = t.askRouter(ctx, router, c) })
+		wg.Go(func() {
+			found[i], errs[i] = t.askRouter(limited, router, c)
+			if errs[i] != nil && ctx.Err() == nil {
+				t.routerFailed(router, errs[i])
+			}
+		})
 	}
 	wg.Wait()
-	urls := slices.Concat(found...)
-	if len(urls) == 0 {
-		return nil // it may be known the next time
+	if urls = slices.Concat(found...); len(urls) == 0 {
+		return nil, cmp.Or(errs...) // it may be known the next time
 	}
 	t.providers.mu.Lock()
 	defer t.providers.mu.Unlock()
@@ -108,24 +116,48 @@ func (t *Transport) providersOf(ctx context.Context, c cid.Cid) []string {
 		t.providers.of = map[string]provided{}
 	}
 	t.providers.of[key] = provided{urls, time.Now().Add(rememberProviders)}
-	return urls
+	return urls, nil
 }
 
-// askRouter asks one router, GET /routing/v1/providers/CID.
-func (t *Transport) askRouter(ctx context.Context, router endpoint, c cid.Cid) []string {
+// routerFailed tells that a router failed, once for each.
+func (t *Transport) routerFailed(router endpoint, err error) {
+	t.providers.mu.Lock()
+	told := t.providers.failed[router]
+	if t.providers.failed == nil {
+		t.providers.failed = map[endpoint]bool{}
+	}
+	t.providers.failed[router] = true
+	t.providers.mu.Unlock()
+	if !told {
+		t.warn(router.base, fmt.Errorf("delegated router: %w", cause(router.base, err)))
+	}
+}
+
+// askRouter asks one router, GET /routing/v1/providers/CID. What it named before
+// an error is as good as the rest.
+func (t *Transport) askRouter(ctx context.Context, router endpoint, c cid.Cid) ([]string, error) {
 	resp, err := t.client.Do(ctx, &httpclient.Request{
 		URL:           router.base + "/routing/v1/providers/" + c.String() + "?filter-protocols=" + protocolGateway,
 		Header:        header(mediaNDJSON + ", " + mediaJSON),
 		Authorization: router.authorization,
 	})
+	if errors.Is(err, transport.ErrNotFound) {
+		return nil, nil // it knows none
+	}
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	defer resp.Body.Close()
 	mediaType, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	// What was read before an error is as good as the rest.
-	urls, _ := parseProviders(io.LimitReader(resp.Body, maxProvidersBody), mediaType)
-	return urls
+	urls, err := parseProviders(io.LimitReader(resp.Body, maxProvidersBody), mediaType)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("no whole answer in %v", routerTimeout)
+	}
+	if err != nil {
+		// Not to be asked again at once: it would be the same.
+		return urls, transport.Errorf(transport.ErrPermanent, router.base, "%w", err)
+	}
+	return urls, nil
 }
 
 // provider is a record of the schema "peer", as far as we need it.
@@ -139,18 +171,7 @@ type provider struct {
 func parseProviders(r io.Reader, mediaType string) ([]string, error) {
 	switch mediaType {
 	case mediaJSON:
-		var answer struct{ Providers []json.RawMessage }
-		if err := json.NewDecoder(r).Decode(&answer); err != nil {
-			return nil, fmt.Errorf("providers: %w", err)
-		}
-		var urls []string
-		for i, raw := range answer.Providers {
-			if i == maxProviders {
-				break
-			}
-			urls = appendGateways(urls, raw)
-		}
-		return urls, nil
+		return parseProvidersJSON(json.NewDecoder(r))
 	case mediaNDJSON:
 		var urls []string
 		lines := bufio.NewScanner(r)
@@ -161,6 +182,51 @@ func parseProviders(r io.Reader, mediaType string) ([]string, error) {
 		return urls, lines.Err()
 	}
 	return nil, errors.New("providers: neither JSON nor NDJSON")
+}
+
+// parseProvidersJSON reads {"Providers": […]} up to maxProviders of them: a
+// router may know of more than is read.
+func parseProvidersJSON(d *json.Decoder) (urls []string, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("providers: %w", unexpected(err))
+		}
+	}()
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return nil, cmp.Or(err, errors.New("not a JSON object"))
+	}
+	for d.More() {
+		key, err := d.Token()
+		if err != nil {
+			return nil, err
+		}
+		if name, _ := key.(string); !strings.EqualFold(name, "Providers") {
+			var other json.RawMessage
+			if err := d.Decode(&other); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if t, err := d.Token(); err != nil || t == nil {
+			return nil, err // null: it knows none
+		} else if t != json.Delim('[') {
+			return nil, errors.New("not a list")
+		}
+		for range maxProviders {
+			if !d.More() {
+				_, err := d.Token()
+				return urls, err
+			}
+			var raw json.RawMessage
+			if err := d.Decode(&raw); err != nil {
+				return urls, err
+			}
+			urls = appendGateways(urls, raw)
+		}
+		return urls, nil
+	}
+	_, err = d.Token()
+	return nil, err
 }
 
 // appendGateways appends the URLs of the gateways in one record. One that is
@@ -178,7 +244,8 @@ func appendGateways(urls []string, raw []byte) []string {
 		if strings.HasPrefix(a, "https://") || strings.HasPrefix(a, "http://") {
 			u, ok = a, true
 		}
-		if e := endpointOrNil(u); ok && e != nil && !slices.Contains(urls, e.base) {
+		// A URL with credentials is refused: a router holds nobody's.
+		if e := endpointOrNil(u); ok && e != nil && e.authorization == "" && !slices.Contains(urls, e.base) {
 			urls = append(urls, e.base)
 		}
 	}

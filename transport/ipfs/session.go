@@ -37,12 +37,16 @@ type session struct {
 	preferred *gateway // which answered last
 	liars     map[*gateway]error
 
-	routing sync.Mutex // held while routers are asked
-	routed  bool       // they were
+	routing  sync.Mutex // held while routers are asked
+	routed   bool       // they were
+	unrouted error      // what a router failed with, when all together named nobody
 }
 
-// session returns a session for an ipfs: or ipns: place, its name resolved.
+// session returns a session for a place that names content, its name resolved.
 func (t *Transport) session(ctx context.Context, p *place) (*session, error) {
+	if p.gateway != nil {
+		return t.atGateway(p, p.root), nil
+	}
 	gateways, err := t.known()
 	if err != nil {
 		return nil, transport.Errorf(transport.ErrPermanent, p.uri, "%w", err)
@@ -73,8 +77,8 @@ func (s *session) askFirst(g *gateway) {
 // atGateway returns a session that asks the gateway of p only.
 func (t *Transport) atGateway(p *place, root cid.Cid) *session {
 	return &session{
-		t: t, uri: p.uri, root: root, only: true,
-		gateways: []*gateway{t.gateway(*p.gateway, 0)},
+		t: t, uri: p.uri, root: root, path: p.path, only: true,
+		gateways: []*gateway{t.gateway(*p.gateway, p.floor)},
 		liars:    map[*gateway]error{},
 	}
 }
@@ -251,7 +255,8 @@ func (s *session) next(asked map[*gateway]bool) (g *gateway, last bool) {
 
 // order returns the gateways to ask, the best first: those that didn't fail
 // lately, of these the one that answered last, else as they are configured.
-// Liars are not asked again.
+// One that sent wrong data before comes after all others; within the session it
+// is not asked again.
 func (s *session) order() []*gateway {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -259,6 +264,8 @@ func (s *session) order() []*gateway {
 	now := time.Now()
 	rank := func(g *gateway) int {
 		switch {
+		case g.liar():
+			return 3
 		case !g.healthy(now):
 			return 2
 		case g != s.preferred:
@@ -280,6 +287,9 @@ func (s *session) prefer(g *gateway) {
 		return
 	}
 	s.preferred = g
+	if s.only { // others didn't ask for it to be asked
+		return
+	}
 	s.t.mu.Lock()
 	defer s.t.mu.Unlock()
 	if len(s.t.served) >= maxRemembered {
@@ -296,8 +306,8 @@ func (t *Transport) servedBy(root cid.Cid) *gateway {
 	return t.served[root.KeyString()]
 }
 
-// note remembers a gateway's failure: a liar's for the session, others' for a
-// while. Not to have something is none.
+// note remembers a gateway's failure: a liar's for good, others' for a while.
+// The first of each is told. Not to have something is none.
 func (s *session) note(g *gateway, err error) {
 	if errors.Is(err, transport.ErrNotFound) {
 		return
@@ -307,10 +317,25 @@ func (s *session) note(g *gateway, err error) {
 		g.failed(te.RetryAfter)
 	}
 	if errors.Is(err, errMismatch) {
+		if g.firstLie() {
+			s.t.warn(g.base, err)
+		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.liars[g] = err
+		return
 	}
+	// What the only one there is failed with, is the caller's error.
+	if !s.only && s.others() && g.firstFailure() {
+		s.t.warn(g.base, err)
+	}
+}
+
+// others reports whether there are several gateways to ask.
+func (s *session) others() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.gateways) > 1
 }
 
 // hopes are the kinds of failure, the one that gives most hope first: what all
@@ -332,7 +357,14 @@ func (s *session) nobody(ctx context.Context, what string, failures []error) err
 		}
 	}
 	s.mu.Unlock()
-	if len(failures) == 0 {
+	switch {
+	case len(failures) > 0:
+	case s.unrouted != nil:
+		failures = []error{s.unrouted}
+		what = "no IPFS gateway to ask, and no delegated router that answers"
+	case s.routed:
+		return transport.Errorf(transport.ErrNotFound, s.uri, "no IPFS gateway to ask, and the delegated routers know of none that has it")
+	default:
 		return s.fail("no IPFS gateway to ask: start kubo on this machine (ipfs daemon), set $IPFS_GATEWAY, or configure ipfs.gateways")
 	}
 	e := &transport.Error{URI: s.uri}

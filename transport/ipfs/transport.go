@@ -2,10 +2,12 @@ package ipfs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 
 	"github.com/ipfs/go-cid"
@@ -60,6 +62,12 @@ type Options struct {
 
 	// Reading is how blocks are asked for.
 	Reading Reading
+
+	// Warn is told of a gateway that sent wrong data, failed while there are
+	// others, or of a router that failed: the base URL, without user
+	// information, and one line. Of each it is told once, and it may be told by
+	// several goroutines at once. Nil means nobody is told.
+	Warn func(base, text string)
 
 	// Hints returns the CID of a blob, in text, that is too large to be one
 	// block, or "" if none is known. It is asked for ipfs+https: only. Nil
@@ -125,6 +133,22 @@ func New(client *httpclient.Client, options Options) (*Transport, error) {
 // Check says what is wrong with a URI, as the function [Check] does.
 func (t *Transport) Check(uri string) error { return Check(uri) }
 
+// warn tells of a failure at base that need not be an error for the caller.
+func (t *Transport) warn(base string, err error) {
+	if t.options.Warn != nil {
+		t.options.Warn(base, cause(base, err).Error())
+	}
+}
+
+// cause returns err without the name of base, where it happened there.
+func cause(base string, err error) error {
+	var te *transport.Error
+	if errors.As(err, &te) && te.Err != nil && strings.HasPrefix(te.URI, base) {
+		return te.Err
+	}
+	return err
+}
+
 // Close closes the connections no request is using.
 func (t *Transport) Close() error {
 	t.client.CloseIdleConnections()
@@ -167,7 +191,8 @@ func (t *Transport) blob(ctx context.Context, route transport.Route, desc ocispe
 	if err := blobdigest.Validate(desc.Digest); err != nil {
 		return nil, transport.Errorf(transport.ErrPermanent, p.uri, "%w", err)
 	}
-	if p.gateway != nil {
+	p.floor = route.Remote.Floor()
+	if p.anyBlob() {
 		c, err := t.cidOf(p, desc)
 		if err != nil {
 			return nil, err
@@ -184,6 +209,10 @@ func (t *Transport) blob(ctx context.Context, route transport.Route, desc ocispe
 	}
 	switch n.kind {
 	case directory, shard:
+		if p.gateway != nil && route.Remote != 0 {
+			// What reads directories doesn't know how near a gateway may be.
+			return nil, transport.Errorf(transport.ErrRefused, p.uri, "is a directory, at a gateway that %s named", route.Origin)
+		}
 		return nil, nil
 	case symlink:
 		return nil, s.fail("is a symbolic link, which is not followed")
@@ -246,7 +275,7 @@ func (f files) file(ctx context.Context, uri, name string) (*content, error) {
 	if err != nil {
 		return nil, err
 	}
-	if p.gateway != nil {
+	if p.anyBlob() {
 		return nil, transport.Errorf(transport.ErrNotFound, uri, "a gateway has no files of its own; name a directory as ipfs://CID")
 	}
 	s, err := f.t.session(ctx, p)

@@ -12,6 +12,7 @@ import (
 	"github.com/ipfs/go-cid"
 
 	"github.com/waybill-project/waybill/transport"
+	"github.com/waybill-project/waybill/transport/netclass"
 )
 
 // The schemes of the URIs of this transport's routes.
@@ -34,14 +35,19 @@ const (
 )
 
 // place is what a URI names: content by CID, by a name, or a gateway. Exactly
-// one of root, name and gateway is set.
+// one of root, name and gateway is set; or root and gateway, for content to be had
+// of that gateway only.
 type place struct {
 	uri     string
 	root    cid.Cid
 	name    string // of IPNS, or a domain
 	path    []string
 	gateway *endpoint
+	floor   netclass.Class // how near gateway may be
 }
+
+// anyBlob reports whether the place is a gateway that may have any blob.
+func (p *place) anyBlob() bool { return p.gateway != nil && !p.root.Defined() }
 
 // endpoint is a gateway or router as it is written: an http or https URL, and
 // the credentials that were in it.
@@ -75,9 +81,8 @@ func parsePlace(uri string) (*place, error) {
 	p := &place{uri: uri}
 	switch u.Scheme {
 	case SchemeHTTPS, SchemeHTTP:
-		p.gateway, err = parseEndpoint(strings.TrimPrefix(uri, "ipfs+"))
-		if err != nil {
-			return fail("%w; write %s://GATEWAY", err, u.Scheme)
+		if err := p.parseGateway(u); err != nil {
+			return fail("%w", err)
 		}
 		return p, nil
 	case SchemeIPFS, SchemeIPNS:
@@ -100,6 +105,28 @@ func parsePlace(uri string) (*place, error) {
 		return fail("%w", err)
 	}
 	return p, nil
+}
+
+// parseGateway reads the URI of a gateway, or of content at one:
+// GATEWAY[/BASE]/ipfs/CID[/PATH].
+func (p *place) parseGateway(u *url.URL) error {
+	gateway := strings.TrimPrefix(p.uri, "ipfs+")
+	base, content, found := strings.Cut(u.Path, "/ipfs/")
+	if found {
+		at := url.URL{Scheme: strings.TrimPrefix(u.Scheme, "ipfs+"), User: u.User, Host: u.Host, Path: base}
+		gateway = at.String()
+	}
+	var err error
+	if p.gateway, err = parseEndpoint(gateway); err != nil {
+		return fmt.Errorf("%w; write %s://GATEWAY", err, u.Scheme)
+	}
+	if found {
+		root, path, _ := strings.Cut(content, "/")
+		if p.root, err = parseCID(root); err == nil {
+			p.path, err = splitPath(path)
+		}
+	}
+	return err
 }
 
 // shownURI returns uri fit to be shown also where it isn't one.

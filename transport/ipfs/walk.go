@@ -75,7 +75,7 @@ func (t *Transport) root(ctx context.Context, uri string) (*session, *node, erro
 	if err != nil {
 		return nil, nil, err
 	}
-	if p.gateway != nil {
+	if p.anyBlob() {
 		return nil, nil, transport.Errorf(transport.ErrPermanent, uri, "a gateway is no directory; write ipfs://CID")
 	}
 	s, err := t.session(ctx, p)

@@ -67,7 +67,8 @@ func Ref(desc ocispec.Descriptor) string {
 //     io.containerd.image.name is that very string, else the one whose name is
 //     the same registry reference written otherwise ("alpine" and
 //     "docker.io/library/alpine:latest");
-//   - nothing: the only entry, or the only image that all entries are.
+//   - nothing: the only entry, or the only image that all entries are, those
+//     apart that are an artifact without a ref: what somebody attached to it.
 //
 // None is [transport.ErrNotFound]; several different ones are
 // [transport.ErrPermanent]; both errors list the refs there are.
@@ -86,7 +87,10 @@ func Select(index *image.Document, n name.Name) (ocispec.Descriptor, error) {
 	case n.Ref != "":
 		found = matchingRef(entries, n.Ref)
 	default:
-		found = entries
+		found = matching(entries, func(d ocispec.Descriptor) bool { return d.ArtifactType == "" || Ref(d) != "" })
+		if len(found) == 0 {
+			found = entries
+		}
 	}
 	switch distinct(found) {
 	case 0:
@@ -94,7 +98,11 @@ func Select(index *image.Document, n name.Name) (ocispec.Descriptor, error) {
 	case 1:
 		return found[0], nil
 	}
-	return ocispec.Descriptor{}, transport.Errorf(transport.ErrPermanent, n.String(), "that could be several images; add :REF or @DIGEST: %s", list(found))
+	mark := ":"
+	if n.Kind == name.Place {
+		mark = "#"
+	}
+	return ocispec.Descriptor{}, transport.Errorf(transport.ErrPermanent, n.String(), "that could be several images; add %sREF or @DIGEST: %s", mark, list(found))
 }
 
 func matchingRef(entries []ocispec.Descriptor, ref string) []ocispec.Descriptor {

@@ -100,6 +100,10 @@ func entry(content string, annotations string) string {
 		ocispec.MediaTypeImageManifest, digest.FromString(content), len(content), annotations)
 }
 
+func artifact(content string, annotations string) string {
+	return strings.Replace(entry(content, annotations), "{", `{"artifactType":"application/x",`, 1)
+}
+
 func indexOf(entries ...string) string {
 	return `{"schemaVersion":2,"manifests":[` + strings.Join(entries, ",") + `]}`
 }
@@ -121,6 +125,9 @@ func TestResolve(t *testing.T) {
 	}{
 		{"the only one", indexOf(entry("a", "")), "", "", dA, nil, ""},
 		{"the only one, by two names", indexOf(entry("a", refName("x")), entry("a", refName("y"))), "", "", dA, nil, ""},
+		{"the only one beside what is attached to it", indexOf(artifact("b", ""), entry("a", "")), "", "", dA, nil, ""},
+		{"the only artifact", indexOf(artifact("b", "")), "", "", dB, nil, ""},
+		{"an artifact with a ref counts", indexOf(artifact("b", refName("v1")), entry("a", "")), "", "", "", transport.ErrPermanent, "several images"},
 		{"none to choose", indexOf(), "", "", "", transport.ErrNotFound, "there are none"},
 		{"several to choose", two, "", "", "", transport.ErrPermanent, `add :REF or @DIGEST: there is "v1", "latest"`},
 		{"ref", two, "v1", "", dA, nil, ""},
@@ -202,7 +209,7 @@ func TestRefusedLayouts(t *testing.T) {
 		{"index says it is a manifest", goodMarker, strings.Replace(good, "{", `{"mediaType":"`+ocispec.MediaTypeImageManifest+`",`, 1), "was served or described as"},
 		{"digest that is a path", goodMarker, strings.Replace(good, digest.FromString("a").String(), "sha256:../../../etc/passwd", 1), "not a hex digit"},
 		{"negative size", goodMarker, strings.Replace(good, `"size":1`, `"size":-1`, 1), "negative"},
-		{"large index", goodMarker, strings.Repeat(" ", image.MaxDocument+1), "limit of 8388608 bytes"},
+		{"large index", goodMarker, strings.Repeat(" ", image.MaxDocument+1), "limit of 33554432 bytes"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+
+	"golang.org/x/net/idna"
 )
 
 // Class is how wide a network is. Classes are ordered: the smaller, the
@@ -61,6 +63,7 @@ var special = []struct {
 	{netip.MustParsePrefix("203.0.113.0/24"), Private},   // documentation
 	{netip.MustParsePrefix("240.0.0.0/4"), Loopback},     // reserved and broadcast
 	{netip.MustParsePrefix("100::/64"), Private},         // discard, RFC 6666
+	{netip.MustParsePrefix("100:0:0:1::/64"), Private},   // dummy, RFC 9780
 	{netip.MustParsePrefix("2001:db8::/32"), Private},    // documentation, RFC 3849
 	{netip.MustParsePrefix("3fff::/20"), Private},        // documentation, RFC 9637
 	{netip.MustParsePrefix("5f00::/16"), Private},        // segment routing, RFC 9602
@@ -83,6 +86,11 @@ var embedding = []struct {
 // teredo addresses hold the client's IPv4 address inverted in their last four
 // bytes (RFC 4380 §4).
 var teredo = netip.MustParsePrefix("2001::/32")
+
+// protocols are addresses of protocols, not of hosts (RFC 2928): benchmarking
+// (RFC 5180), anycast that ends at the next router (RFC 7723), identifiers that
+// aren't routed (RFC 4843, RFC 7343).
+var protocols = netip.MustParsePrefix("2001::/23")
 
 // Of returns the class of the network addr is in. An IPv4 address in an IPv6
 // form (mapped, NAT64, 6to4, Teredo, …) has the class of the IPv4 address. The
@@ -112,8 +120,11 @@ func Of(addr netip.Addr) Class {
 			return Of(netip.AddrFrom4([4]byte(b[e.at : e.at+4])))
 		}
 	}
-	if teredo.Contains(addr) {
+	switch {
+	case teredo.Contains(addr):
 		return Of(netip.AddrFrom4([4]byte{^b[12], ^b[13], ^b[14], ^b[15]}))
+	case protocols.Contains(addr):
+		return Private
 	}
 	return Public
 }
@@ -131,21 +142,47 @@ func OfAddr(addr net.Addr) Class {
 	return Of(ap.Addr())
 }
 
+// insideNames are domains that by agreement are no part of the internet's: those
+// of mDNS (RFC 6762), of homes (RFC 8375), and of whoever uses .internal.
+var insideNames = []string{".local", ".home.arpa", ".internal"}
+
 // OfHost returns the class that can be told from a host alone, without
 // resolving it: that of an IP address (with or without the brackets of a URI),
-// [Loopback] for localhost and names below it (RFC 6761 §6.3), and false for
-// any other name. Number forms that old resolvers take for an address
-// (127.1, 0x7f000001) count as [Loopback].
+// [Loopback] for localhost and names below it (RFC 6761 §6.3), [Private] for
+// names below .local, .home.arpa and .internal, and false for any other name.
+// Number forms that old resolvers take for an address (127.1, 0x7f000001) count
+// as [Loopback]. What isn't ASCII is read as it would be looked up (UTS 46): full-width
+// digits are digits. What can't be read so is [Loopback].
 func OfHost(host string) (Class, bool) {
-	host = strings.TrimSuffix(strings.ToLower(host), ".")
+	if strings.ContainsFunc(host, func(r rune) bool { return r > '~' }) {
+		ascii, err := idna.Lookup.ToASCII(host)
+		if err != nil {
+			return Loopback, true
+		}
+		host = ascii
+	}
+	host = strings.TrimRight(strings.ToLower(host), ".")
 	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return Of(addr), true
 	}
-	if host == "localhost" || strings.HasSuffix(host, ".localhost") || numeric(host) {
+	if host == localhost || belowLocalhost(host) || numeric(host) {
 		return Loopback, true
 	}
+	for _, inside := range insideNames {
+		if strings.HasSuffix(host, inside) {
+			return Private, true
+		}
+	}
 	return 0, false
+}
+
+// localhost is this machine's name for itself.
+const localhost = "localhost"
+
+// belowLocalhost reports whether host is a name below localhost.
+func belowLocalhost(host string) bool {
+	return strings.HasSuffix(strings.TrimSuffix(strings.ToLower(host), "."), "."+localhost)
 }
 
 // numeric reports whether the last label of host is a number, which no name in

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/waybill-project/waybill/transport/netclass"
+	"github.com/waybill-project/waybill/transport/netclass/netclasstest"
 )
 
 func TestOf(t *testing.T) {
@@ -125,10 +126,11 @@ func TestDialerChecksTheDialledAddress(t *testing.T) {
 	defer l.Close()
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 
+	netclasstest.Resolve(t, map[string]string{"loopback.example": "127.0.0.1"})
 	for _, floor := range []netclass.Class{netclass.LinkLocal, netclass.Private, netclass.Public} {
 		// A name, so that the check can only be on what it resolved to.
 		d := netclass.Dialer{Floor: floor}
-		conn, err := d.DialContext(context.Background(), "tcp", net.JoinHostPort("localhost", port))
+		conn, err := d.DialContext(context.Background(), "tcp", net.JoinHostPort("loopback.example", port))
 		if err == nil {
 			conn.Close()
 			t.Fatalf("floor %v: connected to loopback", floor)
@@ -148,6 +150,71 @@ func TestDialerChecksTheDialledAddress(t *testing.T) {
 		t.Fatalf("no floor: %v", err)
 	}
 	conn.Close()
+}
+
+// TestDialerKnowsNamesBelowLocalhost dials one that is in no DNS, as S3 servers
+// of one's own need for buckets in the host's name.
+func TestDialerKnowsNamesBelowLocalhost(t *testing.T) {
+	netclasstest.Resolve(t, nil)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	for _, host := range []string{"bucket.localhost", "a.b.LOCALHOST."} {
+		var d netclass.Dialer
+		conn, err := d.DialContext(t.Context(), "tcp", net.JoinHostPort(host, port))
+		if err != nil {
+			t.Errorf("%s: %v", host, err)
+			continue
+		}
+		conn.Close()
+		d.Floor = netclass.Private
+		var refused *netclass.RefusedError
+		if _, err := d.DialContext(t.Context(), "tcp", net.JoinHostPort(host, port)); !errors.As(err, &refused) {
+			t.Errorf("%s for a stranger: %v, want a RefusedError", host, err)
+		}
+	}
+	var d netclass.Dialer
+	if _, err := d.DialContext(t.Context(), "tcp", net.JoinHostPort("notlocalhost", port)); err == nil {
+		t.Error("notlocalhost is not this machine")
+	}
+}
+
+// What a host alone tells is refused before anybody is asked what it is: which
+// address a lenient notation is, or localhost, resolvers don't agree on.
+func TestDialerLooksNothingUpInVain(t *testing.T) {
+	d := netclass.Dialer{Floor: netclass.LinkLocal}
+	d.Dialer.Resolver = &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
+		t.Error("the name was looked up")
+		return nil, errors.New("no")
+	}}
+	for _, host := range []string{"0x7f.1", "127.1", "2130706433", "0177.0.0.1", "127.0.0.1.", "localhost", "x.localhost."} {
+		var refused *netclass.RefusedError
+		if _, err := d.DialContext(t.Context(), "tcp", host+":1"); !errors.As(err, &refused) || refused.Class != netclass.Loopback {
+			t.Errorf("%s: %v", host, err)
+		}
+	}
+}
+
+func TestDialerTrustsNetworks(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.2:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	d := netclass.Dialer{Floor: netclass.Public, Trusted: netclass.Networks{netip.MustParsePrefix("127.0.0.2/32")}}
+	for host, want := range map[string]bool{"127.0.0.2": true, "::ffff:127.0.0.2": true, "127.0.0.3": false, "::1": false} {
+		conn, err := d.DialContext(t.Context(), "tcp", net.JoinHostPort(host, port))
+		if err == nil {
+			conn.Close()
+		}
+		if (err == nil) != want {
+			t.Errorf("%s: %v", host, err)
+		}
+	}
 }
 
 func FuzzOf(f *testing.F) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/waybill-project/waybill/transport"
@@ -16,6 +17,8 @@ const maxCode = 100
 
 // ServiceError is an answer other than 2xx in a store's own words.
 type ServiceError struct {
+	// Host is the HOST[:PORT] that answered, or "".
+	Host string
 	// Status is the answer. Its Text holds no secrets.
 	Status *httpclient.StatusError
 	// Code is the store's code of the error, or "".
@@ -27,6 +30,9 @@ type ServiceError struct {
 // Error returns the status, the code and the message.
 func (e *ServiceError) Error() string {
 	var b strings.Builder
+	if e.Host != "" {
+		b.WriteString(e.Host + " ")
+	}
 	fmt.Fprintf(&b, "answered %d", e.Status.Code)
 	if e.Code != "" {
 		b.WriteString(" " + e.Code)
@@ -52,21 +58,22 @@ type Dialect struct {
 	Kind func(*ServiceError) error
 }
 
-// Explain returns err, which a request to a store ended in, in the store's own
-// words. hint says what to do about an error of a kind, or "". Each of secrets
-// is removed from what the store said. An error that is no answer of a store
-// stays as it is, without the query of its URI.
-func (d Dialect) Explain(err error, hint func(kind error) string, secrets ...string) error {
+// Explain returns err, which a request for the object at uri ended in, in the
+// store's own words. The error's URI is uri, which must hold no secret: that of
+// the request is the store's business. hint says what to do about an error of a
+// kind, or "". Each of secrets is removed from what the store said.
+func (d Dialect) Explain(err error, uri string, hint func(kind error) string, secrets ...string) error {
 	var failed *transport.Error
 	if !errors.As(err, &failed) {
 		return err
 	}
-	explained := &transport.Error{Kind: failed.Kind, URI: Shown(failed.URI), RetryAfter: failed.RetryAfter, Err: failed.Err}
+	explained := &transport.Error{Kind: failed.Kind, URI: uri, RetryAfter: failed.RetryAfter, Err: failed.Err}
 	var status *httpclient.StatusError
 	if !errors.As(err, &status) {
 		return explained
 	}
 	service := d.parse(status, secrets)
+	service.Host = host(failed.URI)
 	if kind := d.Kind(service); kind != nil {
 		explained.Kind = kind
 	}
@@ -75,6 +82,15 @@ func (d Dialect) Explain(err error, hint func(kind error) string, secrets ...str
 		explained.Err = fmt.Errorf("%w (%s)", service, h)
 	}
 	return explained
+}
+
+// host returns the host of a request's URL, for messages.
+func host(rawURL string) string {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return ""
+	}
+	return httpclient.OneLine(u.Host)
 }
 
 // parse reads an answer, secrets removed.

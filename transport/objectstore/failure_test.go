@@ -64,6 +64,7 @@ func TestExplain(t *testing.T) {
 		}
 	}))
 	defer server.Close()
+	host := strings.TrimPrefix(server.URL, "http://")
 	client := httpclient.New(httpclient.Options{CertDirs: []string{}})
 	defer client.CloseIdleConnections()
 	dialect := objectstore.Dialect{CodeHeader: "X-Code", Kind: func(e *objectstore.ServiceError) error {
@@ -79,15 +80,15 @@ func TestExplain(t *testing.T) {
 		want                string
 	}{
 		{"by the body", "GET", "?sig=hunter2", transport.ErrThrottled,
-			server.URL + "/o?…: answered 409 Busy: go away with your … (that was: throttled)"},
-		{"by the header", "HEAD", "?code=Busy", transport.ErrThrottled, server.URL + "/o?…: answered 409 Busy (that was: throttled)"},
-		{"by the status", "HEAD", "?code=Other", transport.ErrPermanent, server.URL + "/o?…: answered 409 Other (that was: permanent failure)"},
-		{"without a code", "HEAD", "", transport.ErrPermanent, server.URL + "/o: answered 409 Conflict (that was: permanent failure)"},
+			"gs://b/o: " + host + " answered 409 Busy: go away with your … (that was: throttled)"},
+		{"by the header", "HEAD", "?code=Busy", transport.ErrThrottled, "gs://b/o: " + host + " answered 409 Busy (that was: throttled)"},
+		{"by the status", "HEAD", "?code=Other", transport.ErrPermanent, "gs://b/o: " + host + " answered 409 Other (that was: permanent failure)"},
+		{"without a code", "HEAD", "", transport.ErrPermanent, "gs://b/o: " + host + " answered 409 Conflict (that was: permanent failure)"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := client.Do(context.Background(), &httpclient.Request{Method: tt.method, URL: server.URL + "/o" + tt.query})
-			err = dialect.Explain(err, hint, "", "hunter2")
+			err = dialect.Explain(err, "gs://b/o", hint, "", "hunter2")
 			var service *objectstore.ServiceError
 			if err.Error() != tt.want || !errors.Is(err, tt.kind) || !errors.As(err, &service) {
 				t.Errorf("got %v (kind %q: %v); want %s", err, tt.kind, errors.Is(err, tt.kind), tt.want)
@@ -100,11 +101,11 @@ func TestExplain(t *testing.T) {
 	}
 	t.Run("other errors", func(t *testing.T) {
 		other := errors.New("other")
-		if got := dialect.Explain(other, hint); got != other {
+		if got := dialect.Explain(other, "gs://b/o", hint); got != other {
 			t.Errorf("got %v", got)
 		}
-		got := dialect.Explain(transport.Errorf(transport.ErrRefused, "https://h/o?sig=hunter2", "no"), hint)
-		if got.Error() != "https://h/o?…: no" || !errors.Is(got, transport.ErrRefused) {
+		got := dialect.Explain(transport.Errorf(transport.ErrRefused, "https://h/o?sig=hunter2", "no"), "gs://b/o", hint)
+		if got.Error() != "gs://b/o: no" || !errors.Is(got, transport.ErrRefused) {
 			t.Errorf("got %v", got)
 		}
 	})

@@ -47,6 +47,12 @@ func Key(prefix, name string) string {
 	return prefix + "/" + name
 }
 
+// ObjectURI returns the URI of an object for messages: as that of a place,
+// without parameters.
+func ObjectURI(scheme, place, key string) string {
+	return scheme + "://" + httpclient.OneLine((&url.URL{Path: place + "/" + key}).EscapedPath())
+}
+
 // URL returns the URL of an object: its key, percent-encoded, below a bucket
 // (or container) of the store at base.
 func URL(base, bucket, key string) string {
@@ -63,9 +69,7 @@ func URL(base, bucket, key string) string {
 func Endpoint(s string) (string, error) {
 	u, err := url.Parse(s)
 	switch {
-	case err != nil:
-		return "", errors.New("malformed URL")
-	case u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
+	case err != nil, u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "":
 		return "", errors.New("not http://HOST or https://HOST")
 	case u.User != nil:
 		return "", errors.New("holds user information")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"sync"
@@ -41,10 +42,17 @@ type authorizer struct {
 
 // demandKey is who demands: the origin (scheme, host and port) and the place,
 // since a mirror may want something else for each namespace, and what was
-// obtained where certificates are verified isn't sent where they are not.
+// obtained where certificates are verified isn't sent where they are not; and
+// who named it, since tokens obtained with credentials aren't for routes of
+// others, nor is the network that others may not name.
 type demandKey struct {
 	origin string
 	place  Place
+	remote transport.Remote
+}
+
+func newDemandKey(repo repository, at endpoint) demandKey {
+	return demandKey{at.base, repo.Place, repo.remote}
 }
 
 // grantKey is what a grant is good for.
@@ -76,7 +84,7 @@ func newAuthorizer(store Credentials) *authorizer {
 // grant that still holds, a new one where the registry is known to want one, or
 // "".
 func (a *authorizer) remembered(ctx context.Context, repo repository, at endpoint) (string, error) {
-	key := demandKey{at.base, repo.Place}
+	key := newDemandKey(repo, at)
 	a.mu.Lock()
 	g := a.grants[grantKey{key, repo.scope()}]
 	d, known := a.demands[key]
@@ -107,7 +115,7 @@ func (a *authorizer) answer(ctx context.Context, repo repository, at endpoint, s
 	if d.scheme == "" {
 		return "", cause
 	}
-	key := grantKey{demandKey{at.base, repo.Place}, repo.scope()}
+	key := grantKey{newDemandKey(repo, at), repo.scope()}
 	a.mu.Lock()
 	g := a.grants[key]
 	if g.value == at.authorization {
@@ -134,7 +142,7 @@ func (a *authorizer) answer(ctx context.Context, repo repository, at endpoint, s
 // grant obtains and remembers a grant; "" means that there is no credential to
 // obtain one with. All who want the same wait for one.
 func (a *authorizer) grant(ctx context.Context, repo repository, at endpoint, d demand) (string, error) {
-	result := a.flight.DoChan(at.base+" "+repo.uri(), func() (any, error) {
+	result := a.flight.DoChan(fmt.Sprint(at.base, " ", repo.uri(), " ", repo.remote), func() (any, error) {
 		// Whoever came first may leave without taking the others' token along.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grantTimeout)
 		defer cancel()
@@ -143,7 +151,7 @@ func (a *authorizer) grant(ctx context.Context, repo repository, at endpoint, d 
 			err = transport.Errorf(transport.ErrTemporary, at.base, "logging in took longer than %v", grantTimeout)
 		}
 		if err == nil && g.value != "" {
-			a.remember(grantKey{demandKey{at.base, repo.Place}, repo.scope()}, g)
+			a.remember(grantKey{newDemandKey(repo, at), repo.scope()}, g)
 		}
 		return g.value, err
 	})
@@ -178,7 +186,7 @@ func (a *authorizer) remember(key grantKey, g grant) {
 // obtain answers a demand.
 func (a *authorizer) obtain(ctx context.Context, repo repository, at endpoint, d demand) (grant, error) {
 	var cred credentials.Credential
-	if a.credentials != nil {
+	if a.credentials != nil && repo.remote == 0 {
 		host := repo.Host
 		if repo.Server() == hubServer {
 			host = hub

@@ -25,8 +25,17 @@ var (
 // docker://HOST[:PORT]/REPO, with the query of a [Place] where it isn't asked as
 // its name says; a tag or digest behind it is ignored, desc says what is read. Descriptors of manifests and indexes are read from the
 // registry's manifests, all others from its blobs (distribution-spec, end-2 and
-// end-3).
+// end-3). A route that somebody else named (Route.Remote) is asked without
+// credentials, in the networks that Route.Remote allows, and has no query.
 func (c *Client) Open(ctx context.Context, route transport.Route, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error) {
+	body, err := c.open(ctx, route, desc, offset, length)
+	if err != nil {
+		return nil, err
+	}
+	return body, nil
+}
+
+func (c *Client) open(ctx context.Context, route transport.Route, desc ocispec.Descriptor, offset, length int64) (*httprange.Body, error) {
 	repo, r, err := request(route, desc)
 	if err != nil {
 		return nil, err
@@ -34,7 +43,7 @@ func (c *Client) Open(ctx context.Context, route transport.Route, desc ocispec.D
 	r.Offset, r.Length = offset, length
 	key := targetKey{repo: repo, path: r.URL}
 	if t, ok := c.targets.get(key); ok {
-		body, err := httprange.Open(ctx, c.httpFor(repo.Place), t.request(r))
+		body, err := httprange.Open(ctx, c.httpFor(repo), t.request(r))
 		if err == nil {
 			return body, nil
 		}
@@ -93,16 +102,30 @@ func (c *Client) Close() error {
 	return nil
 }
 
+// routeRepository returns the repository at a route.
+func routeRepository(route transport.Route) (repository, error) {
+	repo, err := parseURI(route.URI)
+	if err != nil || route.Remote == 0 {
+		return repo, err
+	}
+	if !Plain(route.URI) {
+		return repository{}, transport.Errorf(transport.ErrRefused, repo.uri(),
+			"%s named it, and how a registry is asked isn't for others to say", route.Origin)
+	}
+	repo.remote = route.Remote
+	return repo, nil
+}
+
 // request returns what to ask for desc at a route. Its URL is a path still.
 func request(route transport.Route, desc ocispec.Descriptor) (repository, httprange.Request, error) {
-	repo, err := parseURI(route.URI)
+	repo, err := routeRepository(route)
 	if err != nil {
 		return repository{}, httprange.Request{}, err
 	}
 	if !isDigest(desc.Digest.String()) {
 		return repository{}, httprange.Request{}, malformed(repo.uri(), "malformed digest %q", desc.Digest)
 	}
-	r := httprange.Request{Size: desc.Size}
+	r := httprange.Request{Size: desc.Size, Floor: route.Remote.Floor()}
 	if isManifest(desc.MediaType) {
 		r.URL = repo.path("manifests", desc.Digest.String())
 		r.Header = http.Header{"Accept": manifestTypes}

@@ -38,6 +38,8 @@ type Options struct {
 	// other authorities, a certificate of the client's, none verified. Nil, and
 	// a nil client, mean HTTP. A client is asked for once for each place, and
 	// closed by [Client.Close]. Tokens that the place wants are fetched by it too.
+	// Places that somebody else named are asked with HTTP: what else is
+	// configured may hold secrets.
 	HTTPFor func(Place) *httpclient.Client
 	// Warn is told what a registry wants its users to know (Warning header,
 	// code 299, distribution-spec "Warnings"), once for each answer that says
@@ -124,7 +126,7 @@ func (c *Client) askScheme(ctx context.Context, repo repository, try func(endpoi
 	c.mu.Lock()
 	plain := c.plain[repo.Place] || repo.PlainHTTP == Only
 	c.mu.Unlock()
-	at := endpoint{http: c.httpFor(repo.Place), base: "https://" + repo.Server()}
+	at := endpoint{http: c.httpFor(repo), base: "https://" + repo.Server()}
 	if plain {
 		at.base = "http://" + repo.Server()
 	}
@@ -140,7 +142,7 @@ func (c *Client) askScheme(ctx context.Context, repo repository, try func(endpoi
 // askPlain makes an attempt over plain http, and remembers it when the registry
 // answers, whatever the answer.
 func (c *Client) askPlain(ctx context.Context, repo repository, try func(endpoint) error) (endpoint, error) {
-	at := endpoint{http: c.httpFor(repo.Place), base: "http://" + repo.Server()}
+	at := endpoint{http: c.httpFor(repo), base: "http://" + repo.Server()}
 	var err error
 	if at.authorization, err = c.auth.remembered(ctx, repo, at); err != nil {
 		return at, err
@@ -156,10 +158,11 @@ func (c *Client) askPlain(ctx context.Context, repo repository, try func(endpoin
 }
 
 // httpFor returns what makes the requests of a place.
-func (c *Client) httpFor(p Place) *httpclient.Client {
-	if c.options.HTTPFor == nil {
+func (c *Client) httpFor(repo repository) *httpclient.Client {
+	if c.options.HTTPFor == nil || repo.remote != 0 {
 		return c.http
 	}
+	p := repo.Place
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if h := c.clients[p]; h != nil {

@@ -29,6 +29,13 @@
 // Credentials are those of the host that is asked, never those of the registry
 // it stands in for.
 //
+// # Registries that others name
+//
+// A route that somebody else's document named (Route.Remote) is asked without
+// credentials, for an anonymous token at most, and keeps to the networks it is
+// allowed, redirects and the token service included. What is learnt of the same
+// registry otherwise, tokens above all, is kept apart. Its URI has no query.
+//
 // # Plain http
 //
 // Registries are asked over https. Where local policy allows plain http

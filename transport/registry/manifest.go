@@ -59,6 +59,17 @@ func (c *Client) GetAt(ctx context.Context, uri, reference string) (ocispec.Desc
 	return c.get(ctx, repo, reference)
 }
 
+// GetRoute is [Client.Get] of the repository at a route, as [Client.Open] asks
+// it: one that somebody else named (Route.Remote) without credentials, in the
+// networks that it allows.
+func (c *Client) GetRoute(ctx context.Context, route transport.Route, reference string) (ocispec.Descriptor, []byte, error) {
+	repo, err := routeRepository(route)
+	if err != nil {
+		return ocispec.Descriptor{}, nil, err
+	}
+	return c.get(ctx, repo, reference)
+}
+
 func (c *Client) get(ctx context.Context, repo repository, reference string) (ocispec.Descriptor, []byte, error) {
 	path, err := manifestPath(repo, reference)
 	if err != nil {
@@ -144,6 +155,7 @@ func (c *Client) askManifest(ctx context.Context, repo repository, method, path 
 			URL:           at.base + path,
 			Header:        http.Header{"Accept": manifestTypes, "Accept-Encoding": {"identity"}},
 			Authorization: at.authorization,
+			Floor:         repo.remote.Floor(),
 		})
 		if err != nil {
 			return err
@@ -168,7 +180,7 @@ type manifest struct {
 
 // read reads the content, up to MaxManifest.
 func (m *manifest) read(ctx context.Context, resp *httpclient.Response) error {
-	tooLarge := malformed(m.uri, "manifest is larger than %d MiB", MaxManifest>>20)
+	tooLarge := malformed(m.uri, "larger than %d MiB", MaxManifest>>20)
 	if resp.ContentLength > MaxManifest {
 		return tooLarge
 	}
@@ -178,7 +190,7 @@ func (m *manifest) read(ctx context.Context, resp *httpclient.Response) error {
 	case ctx.Err() != nil:
 		return httpclient.ContextError(ctx)
 	case err != nil:
-		return transport.Errorf(transport.ErrTemporary, m.uri, "manifest breaks off: %w", err)
+		return transport.Errorf(transport.ErrTemporary, m.uri, "breaks off: %w", err)
 	case len(m.content) > MaxManifest:
 		return tooLarge
 	}

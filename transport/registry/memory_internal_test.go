@@ -13,7 +13,7 @@ import (
 	"github.com/waybill-project/waybill/transport/httpclient"
 )
 
-var aRepository = repository{Place{Host: "registry.example"}, "team/app"}
+var aRepository = repository{Place: Place{Host: "registry.example"}, name: "team/app"}
 
 func TestExpiredGrantIsNotSent(t *testing.T) {
 	const origin = "https://registry.example"
@@ -26,7 +26,7 @@ func TestExpiredGrantIsNotSent(t *testing.T) {
 		{time.Now().Add(time.Hour), "Bearer x"},
 		{time.Now().Add(-time.Second), ""},
 	} {
-		a.remember(grantKey{demandKey{origin, aRepository.Place}, aRepository.scope()}, grant{value: "Bearer x", expires: tt.expires})
+		a.remember(grantKey{demandKey{origin: origin, place: aRepository.Place}, aRepository.scope()}, grant{value: "Bearer x", expires: tt.expires})
 		if got, err := a.remembered(context.Background(), aRepository, endpoint{base: origin}); got != tt.want || err != nil {
 			t.Errorf("with expiry %v, remembered %q, %v; want %q", tt.expires, got, err, tt.want)
 		}

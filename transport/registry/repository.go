@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/waybill-project/waybill/transport"
 )
 
 const (
@@ -29,6 +31,9 @@ var (
 type repository struct {
 	Place
 	name string
+	// remote is a route's: what is learnt of a place somebody else named, and
+	// the tokens obtained there, are used for no other.
+	remote transport.Remote
 }
 
 // uri returns the repository as a route names it.
@@ -51,7 +56,7 @@ func (r repository) scope() string { return "repository:" + r.name + ":pull" }
 // newRepository checks a host and a repository name. They go into URLs, so
 // nothing passes that could mean anything else there.
 func newRepository(host, name string) (repository, error) {
-	r := repository{Place{Host: strings.ToLower(host)}, name}
+	r := repository{Place: Place{Host: strings.ToLower(host)}, name: name}
 	u, err := url.Parse("https://" + host)
 	switch {
 	case err != nil, u.Host != host, u.Hostname() == "":

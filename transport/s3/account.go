@@ -16,6 +16,7 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials/ec2rolecreds"
+	"github.com/aws/aws-sdk-go-v2/credentials/processcreds"
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 
 	"github.com/waybill-project/waybill/transport/httpclient"
@@ -148,6 +149,10 @@ func (a *account) credentials(ctx context.Context, machine bool) (aws.Credential
 		return aws.Credentials{}, fmt.Errorf("no answer within %v", credentialsTimeout)
 	case err != nil:
 		return aws.Credentials{}, errors.New(httpclient.OneLine(err.Error()))
+	case creds.Source == processcreds.ProviderName && creds.Expired():
+		// As AWS's own tools: who gives out such keys has nothing better, and not
+		// every server knows when they end.
+		return creds, fmt.Errorf("they expired at %s by this machine's clock; renew them", creds.Expires.UTC().Format(time.RFC3339))
 	}
 	return creds, nil
 }

@@ -15,9 +15,7 @@ const defaultRegion = "us-east-1"
 func parseEndpoint(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
 	switch {
-	case err != nil:
-		return nil, errors.New("not a URL")
-	case u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "":
+	case err != nil, u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "":
 		return nil, errors.New("not http://HOST or https://HOST")
 	case u.User != nil:
 		return nil, errors.New("keys don't belong in a URL; see the page on S3 for where they do")

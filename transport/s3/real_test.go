@@ -80,10 +80,15 @@ func TestCredentials(t *testing.T) {
 	if err := os.Chmod(tool, 0o700); err != nil {
 		t.Fatal(err)
 	}
+	write(t, tool+"-over", fmt.Sprintf("#!/bin/sh\necho '{\"Version\":1,\"AccessKeyId\":%q,\"SecretAccessKey\":%q,\"Expiration\":\"2025-01-01T00:00:00Z\"}'\n", server.AccessKey, server.SecretKey))
+	if err := os.Chmod(tool+"-over", 0o700); err != nil {
+		t.Fatal(err)
+	}
 	write(t, filepath.Join(dir, "credentials"), "[work]\n"+keys+"[wrong]\naws_access_key_id = "+server.AccessKey+
 		"\naws_secret_access_key = hunter2\n[unknown]\naws_access_key_id = AKIANOBODY\naws_secret_access_key = hunter2\n")
 	write(t, filepath.Join(dir, "config"), "[profile program]\ncredential_process = "+tool+"\n"+
 		"[profile broken]\ncredential_process = false\n"+
+		"[profile over]\ncredential_process = "+tool+"-over\n"+
 		"[profile here]\nendpoint_url = "+server.URL+"\n"+keys+
 		"[profile service]\nservices = ours\n"+keys+"[services ours]\ns3 =\n  endpoint_url = "+server.URL+"\n"+
 		"[profile sso]\nsso_session = corp\nsso_account_id = 1\nsso_role_name = r\n"+
@@ -126,6 +131,10 @@ func TestCredentials(t *testing.T) {
 		{"unknown profile", uri + "&profile=nobody", nil, transport.ErrUnauthorized, []string{`no profile "nobody"`}},
 		{"unknown profile of the environment", uri, env{"AWS_PROFILE": "nobody"}, transport.ErrUnauthorized, []string{`no profile "nobody"`}},
 		{"program that fails", uri + "&profile=broken", nil, transport.ErrUnauthorized, []string{`no credentials from profile "broken"`}},
+		{
+			"program whose keys have expired", uri + "&profile=over", nil, transport.ErrUnauthorized,
+			[]string{`no credentials from profile "over"`, "they expired at 2025-01-01T00:00:00Z"},
+		},
 		{"SSO session that is over", uri + "&profile=sso", nil, transport.ErrUnauthorized, []string{`no credentials from profile "sso"`, "expired"}},
 		{
 			"none", uri, nil, transport.ErrUnauthorized,

@@ -34,8 +34,8 @@ func TestConformance(t *testing.T) {
 					t.Fatal(err)
 				}
 			},
-			Pause:  func(testing.TB) { server.Pause() },
-			Resume: func(testing.TB) { server.Resume() },
+			Pause:  func(t testing.TB) { must(t, server.Pause()) },
+			Resume: func(t testing.TB) { must(t, server.Resume()) },
 		}
 		h.Faults = map[transporttest.Fault]func(testing.TB, transporttest.Blob) transport.Route{
 			transporttest.Denied: func(t testing.TB, b transporttest.Blob) transport.Route {
@@ -147,4 +147,11 @@ func cutOff(t testing.TB, host string) string {
 		r.Cut()
 	}()
 	return r.Addr
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }

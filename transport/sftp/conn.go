@@ -4,19 +4,19 @@ import (
 	"context"
 	"errors"
 	"io"
-	"io/fs"
 	"sync"
 	"time"
-
-	pkgsftp "github.com/pkg/sftp"
 
 	"github.com/waybill-project/waybill/transport"
 	"github.com/waybill-project/waybill/transport/filetree"
 	"github.com/waybill-project/waybill/transport/sftp/openssh"
 )
 
-// times are how long a connection lasts.
+// times are how long a connection lasts, and is waited for.
 type times struct {
+	// patience is how long Prepare waits for a host that hasn't led to a
+	// question.
+	patience time.Duration
 	// quiet is how long a server may be silent until it is asked for a sign
 	// of life, and then again until the connection is dropped.
 	quiet time.Duration
@@ -27,23 +27,13 @@ type times struct {
 	idle time.Duration
 }
 
-var usual = times{quiet: 15 * time.Second, drain: 10 * time.Second, idle: time.Minute}
-
-const (
-	// smallChunk is what every server sends in answer to one request, in bytes
-	// (draft-ietf-secsh-filexfer-02 §3); largeChunk is what OpenSSH's from
-	// version 8.5 on do, which have the extension limits@openssh.com.
-	smallChunk, largeChunk = 32 << 10, 128 << 10
-	// maxRequests is how many requests of one range are under way.
-	maxRequests = 32
-)
+var usual = times{patience: 5 * time.Second, quiet: 15 * time.Second, drain: 10 * time.Second, idle: time.Minute}
 
 // conn is a connection to a server and its SFTP session.
 type conn struct {
 	target openssh.Target
 	ssh    *openssh.Conn
-	sftp   *pkgsftp.Client
-	chunk  int
+	sftp   *session
 	times  times
 	// lost is closed when the connection has ended.
 	lost chan struct{}
@@ -52,7 +42,9 @@ type conn struct {
 	// users is how many use it, and pending how many of them only wait for
 	// answers nobody wants any more.
 	users, pending int
-	cut            *time.Timer // of drain, or of a pool's idle time
+	// finishing is how many of the others have requested all they want.
+	finishing int
+	cut       *time.Timer // of drain, or of a pool's idle time
 }
 
 // dial connects to a server and starts its SFTP subsystem.
@@ -61,7 +53,7 @@ func dial(ctx context.Context, dialer *openssh.Dialer, target openssh.Target, la
 	if err != nil {
 		return nil, err
 	}
-	c := &conn{target: target, ssh: sc, chunk: smallChunk, times: lasts, lost: make(chan struct{})}
+	c := &conn{target: target, ssh: sc, times: lasts, lost: make(chan struct{})}
 	ended := context.AfterFunc(ctx, sc.Close)
 	timer := time.AfterFunc(2*lasts.quiet, sc.Close)
 	defer timer.Stop()
@@ -75,7 +67,7 @@ func dial(ctx context.Context, dialer *openssh.Dialer, target openssh.Target, la
 		return nil, err
 	}
 	go func() {
-		_ = c.sftp.Wait() // why it ended doesn't matter
+		<-c.sftp.ended
 		close(c.lost)
 		sc.Close()
 	}()
@@ -107,12 +99,8 @@ func (c *conn) start() error {
 		return fail(`the server has no SFTP; its sshd_config needs "Subsystem sftp internal-sftp"`, err)
 	}
 	go io.Copy(io.Discard, complaints) // nobody reads them; they must not fill the window
-	c.sftp, err = pkgsftp.NewClientPipe(out, in, pkgsftp.MaxPacketUnchecked(largeChunk))
-	if err != nil {
+	if c.sftp, err = newSession(out, in); err != nil {
 		return fail("the server doesn't speak SFTP where it should; does its ForceCommand or a login script print something?", err)
-	}
-	if _, ok := c.sftp.HasExtension("limits@openssh.com"); ok {
-		c.chunk = largeChunk
 	}
 	return nil
 }
@@ -183,66 +171,37 @@ func await[T any](ctx context.Context, c *conn, do func() (T, error), undo func(
 
 // size returns the size of a file.
 func (c *conn) size(ctx context.Context, uri, path string) (int64, error) {
-	info, err := await(ctx, c, func() (fs.FileInfo, error) { return c.sftp.Stat(path) }, nil)
+	a, err := await(ctx, c, func() (attrs, error) { return c.sftp.stat(path) }, nil)
 	if err != nil {
 		return 0, c.failure(ctx, uri, path, err)
 	}
-	if err := checkRegular(uri, path, info); err != nil {
+	if err := checkRegular(uri, path, a); err != nil {
 		return 0, err
 	}
-	return info.Size(), nil
+	return a.size, nil
 }
 
-// open opens a part of a file. Its size is asked for in the same round trip:
-// once the requests for content are out, every other answer waits behind them.
+// open opens a part of a file.
 func (c *conn) open(ctx context.Context, uri, path string, part filetree.Part) (io.ReadCloser, error) {
-	f, err := await(ctx, c, func() (opened, error) { return c.openAndStat(path) }, func(f opened) { f.Close() })
+	f, err := await(ctx, c, func() (*file, error) { return c.sftp.open(path) }, (*file).close)
 	if err != nil {
 		return nil, c.failure(ctx, uri, path, err)
 	}
 	length := part.Length
-	if err = checkRegular(uri, path, f.info); err == nil {
-		length, err = checkPart(uri, path, f.info.Size(), part)
+	if err = checkRegular(uri, path, f.attrs); err == nil {
+		length, err = checkPart(uri, path, f.attrs.size, part)
 	}
 	if err != nil {
-		newReader(ctx, c, f.File, uri, path, 0, 0).Close()
+		f.close()
 		return nil, err
 	}
-	return newReader(ctx, c, f.File, uri, path, part.Offset, length), nil
-}
-
-// opened is an open file and what is known of it.
-type opened struct {
-	*pkgsftp.File
-	info fs.FileInfo
-}
-
-func (c *conn) openAndStat(path string) (opened, error) {
-	type answer struct {
-		info fs.FileInfo
-		err  error
-	}
-	answers := make(chan answer, 1)
-	go func() {
-		info, err := c.sftp.Stat(path)
-		answers <- answer{info, err}
-	}()
-	f, err := c.sftp.Open(path)
-	a := <-answers
-	if err == nil && a.err != nil {
-		f.Close()
-		err = a.err
-	}
-	return opened{f, a.info}, err
+	return newReader(ctx, c, f, uri, path, part.Offset, length), nil
 }
 
 // failure returns what an error of a request means, or ctx's.
 func (c *conn) failure(ctx context.Context, uri, path string, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
-	}
-	if c.isLost() {
-		err = errLost
 	}
 	return fileError(uri, path, err)
 }

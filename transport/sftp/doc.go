@@ -13,6 +13,11 @@
 // 4 MiB, so that a long way doesn't slow it down and a short range doesn't cost
 // more than itself. No more is requested than was asked for.
 //
+// The few messages of SFTP that this takes are written and read here, not by
+// package github.com/pkg/sftp: content goes from the connection into the buffer
+// that was waiting for it, where the package allocates one for every answer and
+// copies it, and what is requested while a message is being sent goes in one.
+//
 // One connection is one core of deciphering here and one of enciphering there,
 // so up to four are opened to a host when several ranges are read at once;
 // more ranges share them. A connection serves the next range, is dropped when

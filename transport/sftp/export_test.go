@@ -9,7 +9,15 @@ import (
 // NewShortLived returns a transport whose connections last no longer than d in
 // each respect.
 func NewShortLived(o openssh.Options, d time.Duration) *Transport {
-	return newTransport(o, times{quiet: d, drain: d, idle: d})
+	return newTransport(o, times{patience: usual.patience, quiet: d, drain: d, idle: d})
+}
+
+// NewImpatient returns a transport whose Prepare waits no longer than d for a
+// host that asks nothing.
+func NewImpatient(o openssh.Options, d time.Duration) *Transport {
+	lasts := usual
+	lasts.patience = d
+	return newTransport(o, lasts)
 }
 
 // Connections is how many connections t has.

@@ -4,13 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"net"
 	"strings"
-	"syscall"
 	"testing"
-
-	pkgsftp "github.com/pkg/sftp"
 
 	"github.com/waybill-project/waybill/transport"
 )
@@ -20,17 +15,15 @@ func TestFileError(t *testing.T) {
 		err, kind error
 		text      string
 	}{
-		"missing":         {&fs.PathError{Err: fs.ErrNotExist}, transport.ErrNotFound, "no such file"},
-		"denied":          {fs.ErrPermission, transport.ErrUnauthorized, "denies permission"},
-		"shorter":         {io.EOF, io.ErrUnexpectedEOF, "became shorter"},
-		"failure":         {&pkgsftp.StatusError{Code: statusFailure}, transport.ErrTemporary, "sftp"},
-		"bad message":     {&pkgsftp.StatusError{Code: 5}, transport.ErrPermanent, "sftp"},
-		"lost":            {pkgsftp.ErrSSHFxConnectionLost, transport.ErrTemporary, "was lost"},
-		"channel closed":  {fmt.Errorf("failed to send packet: %w", io.EOF), transport.ErrTemporary, "was lost"},
-		"reset":           {&net.OpError{Op: "write", Err: syscall.ECONNRESET}, transport.ErrTemporary, "was lost"},
-		"no proper SFTP":  {errors.New("sftp: unexpected packet: want 101, got 7"), transport.ErrPermanent, "unexpected packet"},
-		"closed by us":    {net.ErrClosed, transport.ErrTemporary, "was lost"},
-		"no such message": {&pkgsftp.StatusError{Code: 8}, transport.ErrPermanent, "sftp"},
+		"missing":         {status{statusNoSuchFile, ""}, transport.ErrNotFound, "no such file"},
+		"denied":          {status{statusDenied, ""}, transport.ErrUnauthorized, "denies permission"},
+		"shorter":         {status{statusEOF, ""}, io.ErrUnexpectedEOF, "became shorter"},
+		"failure":         {status{statusFailure, "Failure"}, transport.ErrTemporary, "status 4: Failure"},
+		"lost beyond it":  {status{statusLost, ""}, transport.ErrTemporary, "status 7"},
+		"bad message":     {status{5, "Bad message"}, transport.ErrPermanent, "status 5: Bad message"},
+		"no such request": {status{8, ""}, transport.ErrPermanent, "status 8"},
+		"lost":            {fmt.Errorf("%w: %w", errLost, io.EOF), transport.ErrTemporary, "was lost"},
+		"no proper SFTP":  {fmt.Errorf("%w: it is of kind 7", errGarbled), transport.ErrPermanent, "not one of SFTP"},
 	} {
 		err := fileError("sftp://h/d", "/d/file", test.err)
 		if !errors.Is(err, test.kind) || !strings.Contains(err.Error(), test.text) || !strings.Contains(err.Error(), "/d/file") {

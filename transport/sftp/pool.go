@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	// maxConns is how many connections are opened to one host. Two are faster
-	// than one, four a little faster than two; sshd lets ten log in at once
-	// (sshd_config(5), MaxStartups).
+	// maxConns is how many connections are opened to one host. Where processors
+	// are to spare, two are faster than one, and four a little faster than two;
+	// sshd lets ten log in at once (sshd_config(5), MaxStartups).
 	maxConns = 4
 	// regrow is how long no further connection to a host is tried after one
 	// was refused while others work.
@@ -47,8 +47,8 @@ func newPool(dial func(context.Context, openssh.Target) (*conn, error)) *pool {
 	return &pool{dial: dial, hosts: map[openssh.Target]*host{}}
 }
 
-// acquire returns a connection to t, and whether it was used before: an unused
-// one, a new one while there are few, or the one with the fewest users. Give it
+// acquire returns a connection to t, and whether it was used before: one without
+// load, a new one while there are few, or the one with the least load. Give it
 // back with release.
 func (p *pool) acquire(ctx context.Context, t openssh.Target) (c *conn, used bool, err error) {
 	p.mu.Lock()
@@ -66,7 +66,7 @@ func (p *pool) acquire(ctx context.Context, t openssh.Target) (c *conn, used boo
 		switch {
 		case best == nil && h.dialing == 0 && h.failures != seen:
 			return nil, false, h.failure // of the attempt that was waited for
-		case best != nil && (best.load() == 0 || !h.mayGrow()):
+		case best != nil && (best.load() <= 0 || !h.mayGrow()):
 			best.hold()
 			return best, true, nil
 		case h.mayGrow():
@@ -157,8 +157,7 @@ func (p *pool) close() {
 	}
 }
 
-// best returns the living connection with the fewest users who want something,
-// or nil.
+// best returns the living connection with the least load, or nil.
 func (h *host) best() *conn {
 	var best *conn
 	for _, c := range h.conns {
@@ -183,13 +182,21 @@ func (h *host) notify() {
 	h.changed = make(chan struct{})
 }
 
-// load is how many use the connection and want something. What abandoned
-// requests still bring doesn't count: it is a few megabytes, sooner there than
-// another connection is made.
+// load is how many use the connection and have more to request. What others
+// still get doesn't count, nor what abandoned requests bring: it is a few
+// megabytes, sooner there than another connection is made. So who opens the next
+// range when the last one is nearly through goes on with the same connection.
 func (c *conn) load() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.users - c.pending
+	return c.users - c.pending - c.finishing
+}
+
+// finish says how many more users have requested all they want.
+func (c *conn) finish(more int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.finishing += more
 }
 
 // hold adds a user.

@@ -5,21 +5,23 @@ import (
 	"errors"
 	"io"
 	"sync"
-
-	pkgsftp "github.com/pkg/sftp"
 )
 
-// firstRequests is how many requests a range begins with. Each answer that was
-// read allows one more, up to maxRequests: a range that is given up early costs
-// little, and a long way is filled after a few round trips.
-const firstRequests = 4
+const (
+	// firstRequests is how many requests a range begins with. Each answer that
+	// was read allows one more, up to maxRequests: a range that is given up
+	// early costs little, and a long way is filled after a few round trips.
+	firstRequests = 3
+	// maxRequests is how many requests of one range are under way.
+	maxRequests = 16
+)
 
 // reader reads a part of a file with several requests under way. Close may be
 // called while Read waits.
 type reader struct {
 	ctx       context.Context
 	conn      *conn
-	file      *pkgsftp.File
+	file      *file
 	uri, path string
 
 	closed    chan struct{}
@@ -30,6 +32,8 @@ type reader struct {
 	// wanted.
 	next, end int64
 	allowed   int
+	// finishing is whether everything was requested.
+	finishing bool
 	// chunks are the requests under way, in order of offset.
 	chunks []*chunk
 	// spare are buffers for use again.
@@ -37,19 +41,18 @@ type reader struct {
 	err   error
 }
 
-// chunk is one request and its answer.
+// chunk is a part of the range: what one request is made for, and another one
+// for what the server sends less.
 type chunk struct {
-	buf []byte
-	// ready is closed when the answer is there: content, of which the first
-	// read bytes were taken, and what happened after that.
-	ready   chan struct{}
-	content []byte
-	read    int
-	err     error
+	*call
+	buf    []byte
+	offset int64 // of buf
+	// filled bytes of buf are there, of which read were taken.
+	filled, read int
 }
 
 // newReader returns a reader of length bytes from offset on.
-func newReader(ctx context.Context, c *conn, f *pkgsftp.File, uri, path string, offset, length int64) *reader {
+func newReader(ctx context.Context, c *conn, f *file, uri, path string, offset, length int64) *reader {
 	c.hold()
 	r := &reader{
 		ctx: ctx, conn: c, file: f, uri: uri, path: path, closed: make(chan struct{}),
@@ -62,38 +65,31 @@ func newReader(ctx context.Context, c *conn, f *pkgsftp.File, uri, path string, 
 // request sends requests for what is wanted and allowed.
 func (r *reader) request() {
 	for len(r.chunks) < r.allowed && r.next < r.end {
-		want := min(int64(r.conn.chunk), r.end-r.next)
-		c := &chunk{ready: make(chan struct{})}
+		want := min(int64(r.file.session.chunk), r.end-r.next)
+		c := &chunk{offset: r.next}
 		if last := len(r.spare) - 1; last >= 0 && int64(cap(r.spare[last])) >= want {
 			c.buf, r.spare = r.spare[last][:want], r.spare[:last]
 		} else {
 			c.buf = make([]byte, want)
 		}
-		go c.fill(r.file, r.next)
+		c.call = r.file.read(c.buf, c.offset)
 		r.next += want
 		r.chunks = append(r.chunks, c)
 	}
-}
-
-// fill gets the answer. ReadAt asks again for what a server sends less, so that
-// all that can be missing is missing in the file.
-func (c *chunk) fill(f *pkgsftp.File, offset int64) {
-	n, err := f.ReadAt(c.buf, offset)
-	c.content = c.buf[:n]
-	if n < len(c.buf) {
-		c.err = err
+	if r.next >= r.end && !r.finishing {
+		r.finishing = true
+		r.conn.finish(1)
 	}
-	close(c.ready)
 }
 
 // Read implements [io.Reader].
 func (r *reader) Read(p []byte) (int, error) {
-	c, err := r.first()
+	c, answered, err := r.first()
 	if err != nil || len(p) == 0 {
 		return 0, err
 	}
 	select {
-	case <-c.ready:
+	case <-answered:
 	case <-r.ctx.Done():
 		return 0, r.ctx.Err()
 	case <-r.closed:
@@ -104,15 +100,19 @@ func (r *reader) Read(p []byte) (int, error) {
 	if len(r.chunks) == 0 || r.chunks[0] != c {
 		return 0, errClosed
 	}
-	n := copy(p, c.content[c.read:])
-	c.read += n
-	switch {
-	case c.read < len(c.content):
-	case c.err != nil:
-		r.err = r.conn.failure(r.ctx, r.uri, r.path, c.err)
-		if n == 0 {
+	if c.read == c.filled {
+		if _, err := c.result(kindData); err != nil {
+			r.err = r.conn.failure(r.ctx, r.uri, r.path, err)
 			return 0, r.err
 		}
+		c.filled += c.n
+	}
+	n := copy(p, c.buf[c.read:c.filled])
+	c.read += n
+	switch {
+	case c.read < c.filled:
+	case c.filled < len(c.buf):
+		c.call = r.file.read(c.buf[c.filled:], c.offset+int64(c.filled))
 	default:
 		r.chunks = r.chunks[1:]
 		r.spare = append(r.spare, c.buf)
@@ -122,19 +122,20 @@ func (r *reader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// first returns the chunk that the next bytes are in, or why there are none.
-func (r *reader) first() (*chunk, error) {
+// first returns the chunk that the next bytes are in and what says that its
+// answer is there, or why there are none.
+func (r *reader) first() (*chunk, <-chan struct{}, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
 	case r.err != nil:
-		return nil, r.err
+		return nil, nil, r.err
 	case r.ctx.Err() != nil:
-		return nil, r.ctx.Err()
+		return nil, nil, r.ctx.Err()
 	case len(r.chunks) == 0:
-		return nil, io.EOF
+		return nil, nil, io.EOF
 	}
-	return r.chunks[0], nil
+	return r.chunks[0], r.chunks[0].answered, nil
 }
 
 // Close frees the file and the connection once the server has answered what was
@@ -146,12 +147,15 @@ func (r *reader) Close() error {
 		defer r.mu.Unlock()
 		waiting := r.chunks
 		r.chunks, r.spare, r.err = nil, nil, errClosed
+		r.file.close()
 		r.conn.abandon()
+		if r.finishing {
+			r.conn.finish(-1)
+		}
 		go func() {
 			for _, c := range waiting {
-				<-c.ready
+				<-c.answered
 			}
-			_ = r.file.Close() // it was only read
 			r.conn.recover()
 		}()
 	})

@@ -342,8 +342,8 @@ func TestConnectionsEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer r.Close()
-		f.server.Pause()
-		defer f.server.Resume()
+		must(t, f.server.Pause())
+		defer func() { must(t, f.server.Resume()) }()
 		if _, err := io.Copy(io.Discard, r); !errors.Is(err, transport.ErrTemporary) {
 			t.Errorf("Read ends in %v", err)
 		}

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
-	"io/fs"
+	"time"
 
 	"github.com/waybill-project/waybill/transport"
 	"github.com/waybill-project/waybill/transport/filetree"
@@ -17,11 +17,16 @@ import (
 type Transport struct {
 	*filetree.Tree
 	pool *pool
+	// mayAsk reports whether there is anybody to ask.
+	mayAsk func() bool
+	// patience is that of times.
+	patience time.Duration
 }
 
 var (
 	_ transport.Transport = (*Transport)(nil)
 	_ transport.Sizer     = (*Transport)(nil)
+	_ transport.Preparer  = (*Transport)(nil)
 	_ filetree.Files      = (*Transport)(nil)
 	_ io.Closer           = (*Transport)(nil)
 )
@@ -30,10 +35,16 @@ var (
 func New(o openssh.Options) *Transport { return newTransport(o, usual) }
 
 func newTransport(o openssh.Options, lasts times) *Transport {
+	t := &Transport{patience: lasts.patience}
+	t.mayAsk = func() bool { return true }
+	if o.AskPassphrase == nil {
+		o.AskPassphrase, t.mayAsk = openssh.AskOnTerminal, openssh.HasTerminal
+	}
+	o.AskPassphrase = telling(o.AskPassphrase)
 	dialer := openssh.New(o)
-	t := &Transport{pool: newPool(func(ctx context.Context, target openssh.Target) (*conn, error) {
+	t.pool = newPool(func(ctx context.Context, target openssh.Target) (*conn, error) {
 		return dial(ctx, dialer, target, lasts)
-	})}
+	})
 	t.Tree = filetree.New(t)
 	return t
 }
@@ -103,8 +114,8 @@ func checkPart(uri, path string, size int64, part filetree.Part) (int64, error) 
 }
 
 // checkRegular refuses what is no file. Opening it did no harm.
-func checkRegular(uri, path string, info fs.FileInfo) error {
-	if info.Mode().IsRegular() {
+func checkRegular(uri, path string, a attrs) error {
+	if a.regular {
 		return nil
 	}
 	return transport.Errorf(transport.ErrNotFound, uri, "%s is no regular file there", path)

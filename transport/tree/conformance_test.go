@@ -1,6 +1,9 @@
 package tree_test
 
 import (
+	"bytes"
+	"errors"
+	"io"
 	"path/filepath"
 	"testing"
 
@@ -21,6 +24,31 @@ func TestConformance(t *testing.T) {
 				})
 			})
 		})
+	}
+}
+
+// TestFile: a file is one blob, and not there for those of another size.
+func TestFile(t *testing.T) {
+	b := transporttest.NewBlob(3, 5000)
+	file := filepath.Join(t.TempDir(), "some %41 file")
+	b.WriteFile(t, file)
+	route := transport.Route{URI: tree.URI(file)}
+	r, err := tree.Transport{}.Open(t.Context(), route, b.Descriptor(), 1000, 500)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, b.Bytes()[1000:1500]) {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+	unknown := b.Descriptor()
+	unknown.Size = -1
+	if n, err := (tree.Transport{}).Size(t.Context(), route, unknown); n != b.Size || err != nil {
+		t.Errorf("size %d, %v", n, err)
+	}
+	other := transporttest.NewBlob(4, 5001).Descriptor()
+	if _, err := (tree.Transport{}).Open(t.Context(), route, other, 0, other.Size); !errors.Is(err, transport.ErrNotFound) {
+		t.Errorf("another blob: %v", err)
 	}
 }
 

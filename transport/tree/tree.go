@@ -1,7 +1,8 @@
 // Package tree is the transport of scheme "file": a bare directory tree of
 // blobs, file:///DIR, as "waybill publish", a web server's document root or
 // "rsync" leave it. A blob is at DIR/ALGORITHM/HEX, or, where DIR is an OCI
-// layout, at DIR/blobs/ALGORITHM/HEX; both are tried.
+// layout, at DIR/blobs/ALGORITHM/HEX; both are tried. file:///FILE is one blob, as
+// the relative URIs of a waybill on this machine name them.
 //
 // Symbolic links that lead out of DIR are refused; see package
 // transport/local.
@@ -39,7 +40,8 @@ var (
 	_ transport.Checker   = Transport{}
 )
 
-// Open implements [transport.Transport]. The route's URI is file:///DIR.
+// Open implements [transport.Transport]. The route's URI is file:///DIR, or
+// file:///FILE, which is [transport.ErrNotFound] for a blob of another size.
 func (Transport) Open(ctx context.Context, route transport.Route, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error) {
 	f, err := open(route, desc)
 	if err != nil {
@@ -77,6 +79,12 @@ func open(route transport.Route, desc ocispec.Descriptor) (*os.File, error) {
 	// Before it is a path (CVE-2024-3727).
 	if err := blobdigest.Validate(desc.Digest); err != nil {
 		return nil, transport.Errorf(transport.ErrPermanent, route.URI, "%w", err)
+	}
+	if info, err := os.Stat(dir); err == nil && info.Mode().IsRegular() {
+		if desc.Size >= 0 && desc.Size != info.Size() {
+			return nil, transport.Errorf(transport.ErrNotFound, route.URI, "is one file, of %d bytes; %s has %d", info.Size(), desc.Digest, desc.Size)
+		}
+		return local.OpenPath(route.URI, dir)
 	}
 	name := path.Join(desc.Digest.Algorithm().String(), desc.Digest.Encoded())
 	f, err := local.Open(route.URI, dir, name)

@@ -116,19 +116,30 @@ func (d *Daemon) Stop(t testing.TB) {
 
 // Pause stops the server and everything it started, as they are: their
 // connections stay, and nothing comes of them. The kernel goes on accepting.
-func (d *Daemon) Pause(t testing.TB) { d.signal(t, syscall.SIGSTOP) }
+// None of it runs any more when Pause returns.
+func (d *Daemon) Pause(t testing.TB) {
+	t.Helper()
+	group := d.group(t)
+	if err := Halt(func() []int { return Group(group) }); err != nil {
+		t.Fatalf("pausing %s: %v", d.command[0], err)
+	}
+}
 
 // Resume lets a paused server go on.
-func (d *Daemon) Resume(t testing.TB) { d.signal(t, syscall.SIGCONT) }
+func (d *Daemon) Resume(t testing.TB) {
+	t.Helper()
+	if err := syscall.Kill(-d.group(t), syscall.SIGCONT); err != nil {
+		t.Fatalf("resuming %s: %v", d.command[0], err)
+	}
+}
 
-func (d *Daemon) signal(t testing.TB, s syscall.Signal) {
+// group returns the ID of the server's process group.
+func (d *Daemon) group(t testing.TB) int {
 	t.Helper()
 	if d.cmd == nil {
 		t.Fatalf("%s isn't running", d.command[0])
 	}
-	if err := syscall.Kill(-d.cmd.Process.Pid, s); err != nil {
-		t.Fatalf("%v to %s: %v", s, d.command[0], err)
-	}
+	return d.cmd.Process.Pid
 }
 
 // Log returns what the server wrote, from all its runs.

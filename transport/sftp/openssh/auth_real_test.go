@@ -93,6 +93,24 @@ func TestEncryptedKey(t *testing.T) {
 	}
 }
 
+// A server that loses patience before the user does is not asked again.
+func TestTooManyWrongAnswers(t *testing.T) {
+	u := newUser(t)
+	server := start(t, realserver.SSHDOptions{AuthorizedKeys: []string{u.key(t, "id_ed25519", "ed25519", "open sesame")}, Config: "MaxAuthTries 2\nKbdInteractiveAuthentication no"})
+	u.write(t, "known_hosts", server.KnownHosts())
+	var asked atomic.Int32
+	d := u.dialer(func(context.Context, string) ([]byte, error) {
+		asked.Add(1)
+		return []byte("open barley"), nil
+	})
+	wantError(t, dial(t, d, at(t, server)), transport.ErrUnauthorized, "the server gave up", "the password given on the terminal is wrong", "the passphrase was wrong 3 times")
+	before := asked.Load()
+	wantError(t, dial(t, d, at(t, server)), transport.ErrUnauthorized, "the passphrase was wrong 3 times")
+	if n := asked.Load(); n != before {
+		t.Errorf("asked %d times, and then %d more", before, n-before)
+	}
+}
+
 func testEncrypted(t *testing.T, u user, target openssh.Target) {
 	var asked atomic.Int32
 	answer := func(answers ...string) openssh.AskFunc {
@@ -130,14 +148,18 @@ func testEncrypted(t *testing.T, u user, target openssh.Target) {
 		defer u.configure(t)
 		d := u.dialer(answer("wrong"))
 		for range 2 {
-			wantError(t, dial(t, d, target), transport.ErrUnauthorized, "the passphrase was wrong")
+			wantError(t, dial(t, d, target), transport.ErrUnauthorized, "the passphrase was wrong 3 times")
 		}
 		if n := asked.Load(); n != 3 {
 			t.Errorf("asked %d times; want 3, and not again for the second connection", n)
 		}
 	})
 	t.Run("no terminal", func(t *testing.T) {
-		wantError(t, dial(t, u.dialer(nil), target), transport.ErrUnauthorized, u.file("id_rsa")+" is encrypted and there is no terminal", "ssh-add it")
+		err := dial(t, u.dialer(nil), target)
+		if strings.Contains(err.Error(), "is wrong") {
+			t.Errorf("nobody gave a password: %v", err)
+		}
+		wantError(t, err, transport.ErrUnauthorized, u.file("id_rsa")+" is encrypted and there is no terminal", "ssh-agent: ssh-add "+u.file("id_rsa"))
 	})
 	t.Run("BatchMode", func(t *testing.T) {
 		u.configure(t, "BatchMode yes")

@@ -61,6 +61,7 @@ func (c *Conn) LastHeard() time.Time { return time.Unix(0, c.wire.heard.Load()) 
 func (c *Conn) handshake(s *session, known *hostKeys, config *ssh.ClientConfig) error {
 	defer s.end()
 	stop := context.AfterFunc(s.ctx, c.Close)
+	s.hungUp = c.wire.ended.Load
 	s.clock = startClock(s.timeout, c.Close)
 	defer s.clock.pause()
 
@@ -98,8 +99,12 @@ func (s *session) handshakeFailure(c *Conn, err error) error {
 	case errors.As(err, &nothing):
 		return s.fail(transport.ErrPermanent, "%w", err)
 	case strings.Contains(err.Error(), "disconnect, reason 2:") && strings.Contains(err.Error(), "Too many authentication failures"):
-		return s.fail(transport.ErrUnauthorized, "the server gave up after it was offered %s; name the right key with IdentityFile and IdentitiesOnly in ~/.ssh/config",
-			strings.Join(s.offered, ", "))
+		s.giveUp()
+		reason := "the server gave up after too many attempts"
+		if len(s.offered) > 0 {
+			reason = fmt.Sprintf("the server gave up after it was offered %s; name the right key with IdentityFile and IdentitiesOnly in ~/.ssh/config", strings.Join(s.offered, ", "))
+		}
+		return s.unauthorized(reason)
 	case strings.HasPrefix(preamble, "Exceeded MaxStartups"), strings.HasPrefix(preamble, "Not allowed at this time"):
 		// sshd's words: too many clients are logging in, or this one failed to
 		// too often (sshd_config(5), MaxStartups, PerSourcePenalties).
@@ -130,12 +135,16 @@ type wire struct {
 	net.Conn
 	r        *bufio.Reader
 	heard    atomic.Int64
+	ended    atomic.Bool // nothing more will come
 	preamble atomic.Pointer[string]
 }
 
 // Read implements [net.Conn].
 func (w *wire) Read(p []byte) (int, error) {
 	n, err := w.r.Read(p)
+	if err != nil {
+		w.ended.Store(true)
+	}
 	if n > 0 {
 		w.heard.Store(time.Now().UnixNano())
 		if begun := w.beginning(); len(begun) < maxPreamble {

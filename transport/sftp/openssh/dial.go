@@ -53,11 +53,13 @@ type Dialer struct {
 	ask       AskFunc
 	keys      keyring
 	passwords passwords
+	// terminal is held while the user is asked something.
+	terminal chan struct{}
 }
 
 // New returns a dialer.
 func New(o Options) *Dialer {
-	d := &Dialer{options: o, ask: o.AskPassphrase}
+	d := &Dialer{options: o, ask: o.AskPassphrase, terminal: make(chan struct{}, 1)}
 	if d.ask == nil {
 		d.ask = AskOnTerminal
 	}
@@ -86,7 +88,15 @@ func (d *Dialer) Dial(ctx context.Context, t Target) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return d.connect(ctx, s, t, 0)
+	c, err := d.connect(ctx, s, t, 0)
+	for range s.prompts {
+		if !errors.Is(err, errLate) {
+			break
+		}
+		// A server hangs up on who takes longer than its LoginGraceTime.
+		c, err = d.connect(ctx, s, t, 0)
+	}
+	return c, err
 }
 
 // settings evaluates the configuration for t.

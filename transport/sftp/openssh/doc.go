@@ -30,6 +30,8 @@
 // # Asking
 //
 // A passphrase or password is asked for when a server has agreed to the key or
-// the method, on the terminal, once per key for the life of a [Dialer]. Without
-// a terminal that is an error.
+// the method, on the terminal, once per key for the life of a [Dialer]: one
+// question at a time, however many connections are made. No time limit runs
+// meanwhile, and a server that hung up on a slow answer is connected to again.
+// Without a terminal that is an error.
 package openssh

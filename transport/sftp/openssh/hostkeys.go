@@ -224,7 +224,7 @@ func (h *hostKeys) checkPlain(key ssh.PublicKey) error {
 	}
 	if len(others) > 0 && h.keys[0].matches(h.name) {
 		return fmt.Errorf("THE HOST KEY OF %s HAS CHANGED: it presents %s, known is %s; somebody may be in the middle. If its operator confirms the new key, "+
-			"remove the old one with: ssh-keygen -f %s -R '%s' and trust the new one with: %s", h.name, describe(key), strings.Join(others, ", "), file, h.name, h.connect())
+			"remove the old one with: ssh-keygen -f '%s' -R '%s' and trust the new one with: %s", h.name, describe(key), strings.Join(others, ", "), file, h.name, h.connect())
 	}
 	return fmt.Errorf("the host key of %s is not known: it presents %s, which is not in %s; compare that with what its operator says, then trust it with: %s",
 		h.name, describe(key), strings.Join(h.files, ", "), h.connect())

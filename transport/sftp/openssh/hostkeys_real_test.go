@@ -35,7 +35,7 @@ func TestHostKeys(t *testing.T) {
 		{"none", "", transport.ErrRefused, []string{"is not known", "SHA256:", "ssh -o StrictHostKeyChecking=ask -p", u.file("known_hosts")}},
 		{"another host's", other.KnownHosts(), transport.ErrRefused, []string{"is not known"}},
 		{"negated", "!127.0.0.1,!" + name + ",* " + ed25519, transport.ErrRefused, []string{"is not known"}},
-		{"changed", name + " " + other.HostKeys[1], transport.ErrRefused, []string{"HAS CHANGED", "ssh-keygen -f", "-R '" + name + "'", "line 1"}},
+		{"changed", name + " " + other.HostKeys[1], transport.ErrRefused, []string{"HAS CHANGED", "ssh-keygen -f '" + u.file("known_hosts") + "' ", "-R '" + name + "'", "line 1"}},
 		{"changed, without the port", "127.0.0.1 " + other.HostKeys[1], transport.ErrRefused, []string{"is not known"}},
 		{"revoked", server.KnownHosts() + "@revoked * " + ed25519 + "\n@revoked * " + ecdsa, transport.ErrRefused, []string{"is revoked by", "line 3"}},
 	} {

@@ -162,13 +162,15 @@ func (k *keyFile) unlock(s *session) (ssh.Signer, error) {
 	case <-s.ctx.Done():
 		return nil, s.ctx.Err()
 	}
+	defer s.waited()
 	if k.signer != nil || k.gaveUp != nil {
 		return k.signer, k.gaveUp
 	}
 	if s.batch {
-		return nil, fmt.Errorf("key %s is encrypted, and BatchMode forbids asking; ssh-add it", k.path)
+		return nil, fmt.Errorf("key %s is encrypted, and BatchMode forbids asking; add it to an ssh-agent: ssh-add %s", k.path, k.path)
 	}
-	for range max(1, s.prompts) {
+	tries := max(1, s.prompts)
+	for range tries {
 		passphrase, err := s.asking(k.ask, fmt.Sprintf("Passphrase of the key %s: ", k.path))
 		if err != nil {
 			return nil, k.giveUp(s.ctx, err)
@@ -184,7 +186,7 @@ func (k *keyFile) unlock(s *session) (ssh.Signer, error) {
 			return nil, k.gaveUp
 		}
 	}
-	k.gaveUp = fmt.Errorf("key %s is encrypted, and the passphrase was wrong", k.path)
+	k.gaveUp = fmt.Errorf("key %s is encrypted, and the passphrase was wrong %d times", k.path, tries)
 	return nil, k.gaveUp
 }
 
@@ -195,7 +197,7 @@ func (k *keyFile) giveUp(ctx context.Context, err error) error {
 		return ctx.Err()
 	}
 	if errors.Is(err, ErrNoTerminal) {
-		err = fmt.Errorf("key %s is encrypted and there is no terminal to ask for the passphrase; ssh-add it", k.path)
+		err = fmt.Errorf("key %s is encrypted and there is no terminal to ask for the passphrase; add it to an ssh-agent: ssh-add %s", k.path, k.path)
 	} else {
 		err = fmt.Errorf("key %s is encrypted: %w", k.path, err)
 	}

@@ -56,6 +56,7 @@ func (p *passwords) mayAsk(connection string) bool {
 func (s *session) askOne(question string, keep bool) (string, error) {
 	connection := s.settings.String()
 	all := &s.dialer.passwords
+	defer s.waited()
 	if keep {
 		select { // whoever asks now may learn what we want to know
 		case all.turn <- struct{}{}:
@@ -82,6 +83,7 @@ func (s *session) askOne(question string, keep bool) (string, error) {
 		}
 		return "", err
 	}
+	s.typed = true
 	if keep {
 		all.put(connection, string(answer))
 	}

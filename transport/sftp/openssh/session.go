@@ -25,10 +25,16 @@ type session struct {
 	hasGiven bool
 
 	clock *clock
+	// hungUp reports whether the server did.
+	hungUp func() bool
+	// late is whether it did while the user was asked; see waited.
+	late bool
 
 	ids     []identity
 	ready   bool // ids were collected
 	offered []string
+	// typed is whether the user answered a question.
+	typed bool
 	// attempts counts what was tried with each interactive method.
 	attempts map[string]int
 
@@ -62,12 +68,26 @@ func (s *session) end() {
 	s.ends = nil
 }
 
-// asking asks the user. The server's time to answer doesn't run meanwhile.
+// asking asks the user, one question at a time. The server's time to answer
+// doesn't run meanwhile.
 func (s *session) asking(ask AskFunc, prompt string) ([]byte, error) {
 	s.clock.pause()
 	defer s.clock.resume()
+	select {
+	case s.dialer.terminal <- struct{}{}:
+		defer func() { <-s.dialer.terminal }()
+	case <-s.ctx.Done():
+		return nil, s.ctx.Err()
+	}
 	return ask(s.ctx, prompt)
 }
+
+// waited notices if the server hung up while the user was asked, for this
+// connection or another that wants to know the same.
+func (s *session) waited() { s.late = s.hungUp() }
+
+// errLate says that an answer came too late. It is known now.
+var errLate = errors.New("the server hung up before the question was answered")
 
 const (
 	methodPublicKey   = "publickey"
@@ -79,6 +99,9 @@ const (
 func (s *session) next(c *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
 	if err := s.ctx.Err(); err != nil {
 		return nil, err
+	}
+	if s.late { // package ssh takes it for one refusal more
+		return nil, s.fail(transport.ErrTemporary, "%w", errLate)
 	}
 	allowed := func(method string) bool { return slices.Contains(c.AllowedMethods, method) }
 	if s.hasGiven {
@@ -153,11 +176,7 @@ func (s *session) askPassword() (string, error) {
 
 // refused says that there is no way in.
 func (s *session) refused(c *ssh.ClientAuthContext) error {
-	if s.count(methodInteractive)+s.count(methodPassword) > 0 && !s.hasGiven {
-		s.dialer.passwords.forget(s.String())
-		s.dialer.passwords.giveUp(s.String())
-		s.note("the password given on the terminal is wrong")
-	}
+	s.giveUp()
 	what := "no key or password to offer"
 	switch {
 	case s.hasGiven:
@@ -169,13 +188,25 @@ func (s *session) refused(c *ssh.ClientAuthContext) error {
 		what = "none of these is accepted: " + strings.Join(s.offered, ", ")
 	}
 	text := fmt.Sprintf("%s lets %s in by %s; %s", s.address(), s.user, strings.Join(c.AllowedMethods, " or "), what)
+	return s.unauthorized(text)
+}
+
+// unauthorized is the error of a login that failed for the reason given, with
+// what was noted on the way.
+func (s *session) unauthorized(reason string) error {
 	s.mu.Lock()
-	notes := strings.Join(s.notes, "; ")
-	s.mu.Unlock()
-	if notes != "" {
-		text += "; " + notes
+	defer s.mu.Unlock()
+	return s.fail(transport.ErrUnauthorized, "%s; see what works with: ssh -v %s",
+		strings.Join(append([]string{reason}, s.notes...), "; "), sshArguments(s.settings))
+}
+
+// giveUp keeps a user whose answers were wrong from being asked again.
+func (s *session) giveUp() {
+	if s.typed {
+		s.dialer.passwords.forget(s.String())
+		s.dialer.passwords.giveUp(s.String())
+		s.note("the password given on the terminal is wrong")
 	}
-	return s.fail(transport.ErrUnauthorized, "%s; see what works with: ssh -v %s", text, sshArguments(s.settings))
 }
 
 // clock closes a connection whose server doesn't answer in time.
