@@ -2,7 +2,6 @@ package image
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/opencontainers/go-digest"
@@ -16,10 +15,15 @@ const maxProbes = 64
 // where the platform stands in a nested index or only in the configs.
 type chooser struct {
 	filter   PlatformFilter
-	document func(context.Context, ocispec.Descriptor) (*Document, []byte, error)
+	document func(context.Context, ocispec.Descriptor) (*Document, *entries, Content, error)
 	config   func(context.Context, ocispec.Descriptor) (*ocispec.Image, error)
 	probes   int
 	nested   map[digest.Digest]found
+	// seen is one entry of each platform that was stated or learnt, as far as the
+	// error may have to list them.
+	seen  map[string]bool
+	there []ocispec.Descriptor
+	notes int // how often a platform was stated or learnt
 }
 
 // found is what an index has for the platform; nil where it has nothing.
@@ -28,116 +32,151 @@ type found struct {
 	platform *ocispec.Platform
 }
 
-// choose returns the entry to follow. doc is an index at the given depth.
-func (c *chooser) choose(ctx context.Context, doc *Document, depth int) (ocispec.Descriptor, error) {
-	best, entries, err := c.best(ctx, doc, depth)
+// better takes e, which is for p, where it suits better.
+func (f *found) better(filter PlatformFilter, e ocispec.Descriptor, p ocispec.Platform) {
+	if filter.Match(p) && (f.platform == nil || filter.Better(p, *f.platform)) {
+		*f = found{e, &p}
+	}
+}
+
+// choose returns the entry to follow. manifests are those of an index at the given
+// depth.
+func (c *chooser) choose(ctx context.Context, manifests *entries, depth int) (ocispec.Descriptor, error) {
+	c.seen, c.there = map[string]bool{}, nil
+	best, err := c.best(ctx, manifests, depth)
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}
 	if best.platform == nil {
-		return ocispec.Descriptor{}, c.filter.none(entries)
+		return ocispec.Descriptor{}, c.filter.none(c.there)
 	}
 	return best.entry, nil
 }
 
-// best looks in three places, each only where the one before had nothing. It
-// also returns the entries seen, with the platforms that were learnt, for the
-// error.
-func (c *chooser) best(ctx context.Context, doc *Document, depth int) (found, []ocispec.Descriptor, error) {
-	var stated, indexes, silent []ocispec.Descriptor
-	for _, e := range doc.Manifests {
+// note remembers that there is something for a platform.
+func (c *chooser) note(p ocispec.Platform) {
+	c.notes++
+	if s := FormatPlatform(p); !c.seen[s] && len(c.seen) < MaxMembers {
+		c.seen[s] = true
+		c.there = append(c.there, ocispec.Descriptor{Platform: &p})
+	}
+}
+
+// best looks in three places, each only where the one before had nothing.
+func (c *chooser) best(ctx context.Context, manifests *entries, depth int) (found, error) {
+	var best found
+	var indexes, silent distinct
+	before := c.notes
+	for i := range manifests.len() {
+		e, err := manifests.get(i)
+		if err != nil {
+			return found{}, err
+		}
 		switch {
 		case !IsDocument(e.MediaType) || IsAttestation(e):
 		case e.Platform != nil:
-			stated = append(stated, e)
+			c.note(*e.Platform)
+			best.better(c.filter, e, *e.Platform)
 		case IsIndex(e.MediaType):
-			indexes = append(indexes, e)
+			indexes.add(e)
 		default:
-			silent = append(silent, e)
+			silent.add(e)
 		}
 	}
-	entry, err := c.filter.Choose(stated)
-	if err == nil {
-		return found{entry, entry.Platform}, stated, nil
+	if best.platform != nil {
+		return best, nil
 	}
-	if !errors.Is(err, ErrNoPlatform) {
-		return found{}, nil, err
-	}
-	best, seen, err := c.bestNested(ctx, indexes, depth)
-	stated = append(stated, seen...)
+	best, err := c.bestNested(ctx, indexes.list, depth)
 	if err != nil || best.platform != nil {
-		return best, stated, err
+		return best, err
 	}
-	best, seen, err = c.bestSilent(ctx, silent, len(stated) == 0)
-	return best, append(stated, seen...), err
+	return c.bestSilent(ctx, silent.list, c.notes == before)
+}
+
+// distinct are entries of an index, each digest once, and no more than may be looked
+// into and one.
+type distinct struct {
+	list []ocispec.Descriptor
+	has  map[digest.Digest]bool
+}
+
+func (d *distinct) add(e ocispec.Descriptor) {
+	if d.has[e.Digest] || len(d.list) > maxProbes {
+		return
+	}
+	if d.has == nil {
+		d.has = map[digest.Digest]bool{}
+	}
+	d.has[e.Digest] = true
+	d.list = append(d.list, e)
 }
 
 // bestNested looks into the indexes of an index.
-func (c *chooser) bestNested(ctx context.Context, indexes []ocispec.Descriptor, depth int) (found, []ocispec.Descriptor, error) {
+func (c *chooser) bestNested(ctx context.Context, indexes []ocispec.Descriptor, depth int) (found, error) {
 	var best found
-	var seen []ocispec.Descriptor
 	for _, e := range indexes {
 		if depth+1 >= MaxDepth {
-			return found{}, nil, fmt.Errorf("indexes nested deeper than %d", MaxDepth)
+			return found{}, fmt.Errorf("indexes nested deeper than %d", MaxDepth)
 		}
 		f, ok := c.nested[e.Digest]
 		if !ok {
-			doc, err := c.probe(ctx, e)
-			if err != nil {
-				return found{}, nil, err
-			}
 			c.nested[e.Digest] = found{} // a cycle has nothing more to offer
-			var below []ocispec.Descriptor
-			if f, below, err = c.best(ctx, doc, depth+1); err != nil {
-				return found{}, nil, err
+			var err error
+			if f, err = c.probeIndex(ctx, e, depth+1); err != nil {
+				return found{}, err
 			}
-			seen = append(seen, below...)
 			c.nested[e.Digest] = f
 		}
-		if f.platform != nil && (best.platform == nil || c.filter.Better(*f.platform, *best.platform)) {
-			best = found{e, f.platform}
+		if f.platform != nil {
+			best.better(c.filter, e, *f.platform)
 		}
 	}
-	return best, seen, nil
+	return best, nil
+}
+
+// probeIndex returns the best an index at the given depth has.
+func (c *chooser) probeIndex(ctx context.Context, desc ocispec.Descriptor, depth int) (found, error) {
+	_, manifests, content, err := c.probe(ctx, desc)
+	if err != nil {
+		return found{}, err
+	}
+	defer content.Close()
+	return c.best(ctx, manifests, depth)
 }
 
 // bestSilent looks at manifests that state no platform. One that is all alone
 // is taken; whether it fits, [chooser.checkManifest] says.
-func (c *chooser) bestSilent(ctx context.Context, manifests []ocispec.Descriptor, alone bool) (found, []ocispec.Descriptor, error) {
+func (c *chooser) bestSilent(ctx context.Context, manifests []ocispec.Descriptor, alone bool) (found, error) {
 	if alone && len(manifests) == 1 {
 		p := c.filter.platform()
-		return found{manifests[0], &p}, nil, nil
+		return found{manifests[0], &p}, nil
 	}
 	var best found
-	var seen []ocispec.Descriptor
 	for _, e := range manifests {
-		doc, err := c.probe(ctx, e)
+		doc, _, content, err := c.probe(ctx, e)
 		if err != nil {
-			return found{}, nil, err
+			return found{}, err
 		}
+		content.Close()
 		if !IsConfig(doc.Config.MediaType) {
 			continue
 		}
 		config, err := c.config(ctx, *doc.Config)
 		if err != nil {
-			return found{}, nil, err
+			return found{}, err
 		}
-		p := config.Platform
-		seen = append(seen, ocispec.Descriptor{Platform: &p})
-		if c.filter.Match(p) && (best.platform == nil || c.filter.Better(p, *best.platform)) {
-			best = found{e, &p}
-		}
+		c.note(config.Platform)
+		best.better(c.filter, e, config.Platform)
 	}
-	return best, seen, nil
+	return best, nil
 }
 
 // probe fetches a document to learn the platforms in it.
-func (c *chooser) probe(ctx context.Context, desc ocispec.Descriptor) (*Document, error) {
+func (c *chooser) probe(ctx context.Context, desc ocispec.Descriptor) (*Document, *entries, Content, error) {
 	if c.probes++; c.probes > maxProbes {
-		return nil, fmt.Errorf("the index states no platforms and has more than %d entries to look into; use --platform all, or the digest of the one wanted", maxProbes)
+		return nil, nil, nil, fmt.Errorf("the index states no platforms and has more than %d entries to look into; use --platform all, or the digest of the one wanted", maxProbes)
 	}
-	doc, _, err := c.document(ctx, desc)
-	return doc, err
+	return c.document(ctx, desc)
 }
 
 // checkManifest holds a manifest against the platform that was asked for: the

@@ -1,6 +1,7 @@
 package image
 
 import (
+	"bytes"
 	"fmt"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -13,7 +14,7 @@ import (
 // be digests.
 func ParseConfig(content []byte) (*ocispec.Image, error) {
 	var c ocispec.Image
-	if err := unmarshal(content, &c, configSchema); err != nil {
+	if _, err := unmarshal(bytes.NewReader(content), int64(len(content)), &c, configSchema); err != nil {
 		return nil, fmt.Errorf("image config: %w", err)
 	}
 	if n := len(c.RootFS.DiffIDs); n > MaxDescriptors {

@@ -31,7 +31,7 @@ type Document struct {
 	// Layers are a manifest's, base first.
 	Layers []ocispec.Descriptor
 	// Manifests are an index's, in its order; some may be indexes or something
-	// else altogether.
+	// else altogether. A [Walk] leaves them out.
 	Manifests []ocispec.Descriptor
 	// Subject is the image this one is about, where it is a referrer. It is
 	// not a child.
@@ -75,25 +75,46 @@ type wire struct {
 // content decides, as [DetectMediaType] does. Content that is nothing Parse
 // knows is [ErrNotDocument], Docker's schema 1 is [ErrSchema1].
 func Parse(mediaType string, content []byte) (*Document, error) {
-	d, err := parse(mediaType, content)
+	d, list, err := parse(mediaType, Bytes(content))
+	if err == nil && d.IsIndex() {
+		d.Manifests, err = list.all()
+	}
 	if err != nil {
-		what := "document"
-		switch {
-		case IsIndex(mediaType):
-			what = "index"
-		case IsManifest(mediaType):
-			what = "manifest"
-		}
-		return nil, fmt.Errorf("%s: %w", what, err)
+		return nil, whichDocument(mediaType, err)
 	}
 	return d, nil
+}
+
+// read reads a manifest or index as [Parse] does, but for an index's manifests: all
+// are good, and are read from content as long as that is open.
+func read(mediaType string, content Content) (*Document, *entries, error) {
+	d, list, err := parse(mediaType, content)
+	if err == nil {
+		err = list.check()
+	}
+	if err != nil {
+		return nil, nil, whichDocument(mediaType, err)
+	}
+	return d, list, nil
+}
+
+// whichDocument says in an error what it is about.
+func whichDocument(mediaType string, err error) error {
+	what := "document"
+	switch {
+	case IsIndex(mediaType):
+		what = "index"
+	case IsManifest(mediaType):
+		what = "manifest"
+	}
+	return fmt.Errorf("%s: %w", what, err)
 }
 
 // DetectMediaType returns the media type of a manifest or index whose type
 // isn't known: the one it states, or OCI's where it states none. The errors are
 // those of [Parse].
-func DetectMediaType(content []byte) (string, error) {
-	d, err := Parse("", content)
+func DetectMediaType(content Content) (string, error) {
+	d, _, err := read("", content)
 	if err != nil {
 		return "", err
 	}
@@ -114,37 +135,36 @@ func Children(desc ocispec.Descriptor, content []byte) ([]ocispec.Descriptor, er
 	return d.Children(), nil
 }
 
-func parse(mediaType string, content []byte) (*Document, error) {
+// parse reads a manifest or index, and where the manifests of an index are.
+func parse(mediaType string, content Content) (*Document, *entries, error) {
 	switch {
 	case mediaType == mediaTypeDockerSchema1 || mediaType == mediaTypeDockerSchema1Signed:
-		return nil, ErrSchema1
+		return nil, nil, ErrSchema1
 	case mediaType != "" && !IsDocument(mediaType):
-		return nil, fmt.Errorf("media type %q: %w", clip(mediaType), ErrNotDocument)
+		return nil, nil, fmt.Errorf("media type %q: %w", clip(mediaType), ErrNotDocument)
 	}
 	var w wire
-	if err := unmarshal(content, &w, documentSchema); err != nil {
-		return nil, err
+	list, err := unmarshal(content, content.Size(), &w, documentSchema)
+	if err != nil {
+		return nil, nil, err
 	}
 	if err := w.checkForm(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if mediaType == "" {
 		mediaType = w.detect()
 	}
 	if w.MediaType != "" && w.MediaType != mediaType {
-		return nil, fmt.Errorf("mediaType is %q, but it was served or described as %q", clip(w.MediaType), mediaType)
+		return nil, nil, fmt.Errorf("mediaType is %q, but it was served or described as %q", clip(w.MediaType), mediaType)
 	}
 	if IsIndex(mediaType) != (w.Manifests != nil) {
-		return nil, fmt.Errorf("the content doesn't fit its media type %q", mediaType)
+		return nil, nil, fmt.Errorf("the content doesn't fit its media type %q", mediaType)
 	}
 	d := &Document{MediaType: mediaType, ArtifactType: w.ArtifactType, Config: w.Config, Subject: w.Subject, Annotations: w.Annotations}
 	if w.Layers != nil {
 		d.Layers = *w.Layers
 	}
-	if w.Manifests != nil {
-		d.Manifests = *w.Manifests
-	}
-	return d, d.check()
+	return d, list, d.check()
 }
 
 // checkForm tells manifests, indexes and everything else apart by the fields
@@ -195,7 +215,8 @@ func (p place) String() string {
 	return fmt.Sprintf("%s[%d]", p.list, p.i)
 }
 
-// descriptors yields every descriptor of d with its place.
+// descriptors yields every descriptor of d with its place, but for the manifests
+// of an index.
 func (d *Document) descriptors() iter.Seq2[place, *ocispec.Descriptor] {
 	return func(yield func(place, *ocispec.Descriptor) bool) {
 		if d.Config != nil && !yield(place{"config", -1}, d.Config) {
@@ -206,11 +227,6 @@ func (d *Document) descriptors() iter.Seq2[place, *ocispec.Descriptor] {
 		}
 		for i := range d.Layers {
 			if !yield(place{"layers", i}, &d.Layers[i]) {
-				return
-			}
-		}
-		for i := range d.Manifests {
-			if !yield(place{"manifests", i}, &d.Manifests[i]) {
 				return
 			}
 		}
@@ -229,12 +245,7 @@ func (d *Document) check() error {
 		if err := CheckDescriptor(*desc); err != nil {
 			return fmt.Errorf("%s: %w", where, err)
 		}
-		// A large index has one or two media types: one string of each will do.
-		if known, ok := types[desc.MediaType]; ok {
-			desc.MediaType = known
-		} else if len(types) < MaxMembers {
-			types[desc.MediaType] = desc.MediaType
-		}
+		desc.MediaType = once(types, desc.MediaType)
 	}
 	return nil
 }

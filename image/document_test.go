@@ -155,8 +155,12 @@ func TestParseRefuses(t *testing.T) {
 		{"too many annotations", "", with(manifest, `"annotations":`+string(annotations)), "1001 annotations; the limit is 1000"},
 		{"large annotations", "", replace(`"size":5`, `"size":5,"annotations":{"a":`+string(bigAnnotation)+`}`), "bytes of annotations; the limit is 1048576"},
 		{"too many descriptors", "", `{"schemaVersion":2,"manifests":[` + strings.Repeat("{},", image.MaxDescriptors) + "{}]}", "a list of more than 100000"},
+		{"null entry", "", `{"schemaVersion":2,"manifests":[` + jManifest + `,null]}`, "manifests[1] isn't an object"},
+		{"list as entry", "", `{"schemaVersion":2,"manifests":[[]]}`, "manifests[0] isn't an object"},
+		{"two lists", "", `{"schemaVersion":2,"manifests":[],"manifests":[` + jManifest + `]}`, `the key "manifests" is there twice`},
+		{"entry of another shape", "", `{"schemaVersion":2,"manifests":[` + jManifest + `,{"size":"5"}]}`, "manifests[1]: JSON of another shape"},
 		{"object of many members", "", with(manifest, `"x":{`+strings.Join(members, ",")+"}"), "an object of more than 4096 members"},
-		{"too many nulls", "", `{"schemaVersion":2,"manifests":[` + strings.Repeat("null,", image.MaxDescriptors) + "null]}", "a list of more than 100000"},
+		{"too many nulls", "", `{"schemaVersion":2,"layers":[` + strings.Repeat("null,", image.MaxDescriptors) + "null]}", "a list of more than 100000"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -179,7 +183,7 @@ func TestParseErrorKinds(t *testing.T) {
 		t.Errorf("schema 1: %v", err)
 	}
 	for _, content := range []string{`{}`, `{"schemaVersion":2}`, `{"architecture":"amd64","os":"linux","rootfs":{}}`} {
-		if _, err := image.DetectMediaType([]byte(content)); !errors.Is(err, image.ErrNotDocument) {
+		if _, err := image.DetectMediaType(image.Bytes([]byte(content))); !errors.Is(err, image.ErrNotDocument) {
 			t.Errorf("%s: %v", content, err)
 		}
 	}

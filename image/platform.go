@@ -137,19 +137,16 @@ func IsAttestation(desc ocispec.Descriptor) bool {
 // aren't considered, nor are attestations. Where nothing fits, the error is
 // [ErrNoPlatform] and lists what there is.
 func (f PlatformFilter) Choose(entries []ocispec.Descriptor) (ocispec.Descriptor, error) {
-	best := -1
-	for i, e := range entries {
-		if e.Platform == nil || IsAttestation(e) || !f.Match(*e.Platform) {
-			continue
-		}
-		if best < 0 || f.Better(*e.Platform, *entries[best].Platform) {
-			best = i
+	var best found
+	for _, e := range entries {
+		if e.Platform != nil && !IsAttestation(e) {
+			best.better(f, e, *e.Platform)
 		}
 	}
-	if best < 0 {
+	if best.platform == nil {
 		return ocispec.Descriptor{}, f.none(entries)
 	}
-	return entries[best], nil
+	return best.entry, nil
 }
 
 // none is the error for an index that has nothing for the platform.

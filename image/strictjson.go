@@ -1,13 +1,11 @@
 package image
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
-	"unicode/utf8"
 )
 
 // encoding/json matches keys without regard to case and lets the last of
@@ -24,19 +22,23 @@ type schema struct {
 	nested map[string]bool
 	// max is the largest document, in bytes, and members how many an object in it
 	// may have.
-	max, members int
+	max     int64
+	members int
+	// list is the member of the document that is a list to be read an entry at a
+	// time; empty where there is none.
+	list string
 }
 
-var documentSchema = newSchema(MaxDocument, MaxMembers, []string{"config", "layers", "manifests", "subject", "platform"},
+var documentSchema = newSchema(MaxDocument, MaxMembers, "manifests", []string{"config", "layers", "manifests", "subject", "platform"},
 	"schemaVersion", "mediaType", "artifactType", "annotations", "fsLayers", "digest", "size", "urls", "data",
 	"architecture", "os", "os.version", "os.features", "variant")
 
-var configSchema = newSchema(MaxConfig, MaxConfig, []string{"config", "rootfs"},
+var configSchema = newSchema(MaxConfig, MaxConfig, "", []string{"config", "rootfs"},
 	"created", "author", "architecture", "os", "os.version", "os.features", "variant", "history", "type", "diff_ids",
 	"User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels", "StopSignal", "ArgsEscaped")
 
-func newSchema(most, members int, nested []string, keys ...string) schema {
-	s := schema{keys: map[string]string{}, nested: map[string]bool{}, max: most, members: members}
+func newSchema(most int64, members int, list string, nested []string, keys ...string) schema {
+	s := schema{keys: map[string]string{}, nested: map[string]bool{}, max: most, members: members, list: list}
 	for _, k := range nested {
 		s.nested[k] = true
 		s.keys[fold(k)] = k
@@ -54,33 +56,57 @@ func fold(key string) string {
 	return strings.ReplaceAll(strings.ToLower(key), "ſ", "s")
 }
 
-// unmarshal decodes one JSON value after checking size, encoding, depth and
-// keys.
-func unmarshal(content []byte, into any, sch schema) error {
-	switch {
-	case len(content) > sch.max:
-		return fmt.Errorf("%d bytes; the limit is %d", len(content), sch.max)
-	case !utf8.Valid(content):
-		return errors.New("not JSON: it isn't UTF-8")
+var errNotUTF8 = errors.New("not JSON: it isn't UTF-8")
+
+// unmarshal decodes one JSON value after checking size, encoding, depth and keys:
+// all but the schema's list, which is left empty and returned.
+func unmarshal(content io.ReaderAt, size int64, into any, sch schema) (*entries, error) {
+	if size > sch.max {
+		return nil, tooLarge(size, sch.max)
 	}
-	s := scanner{dec: json.NewDecoder(bytes.NewReader(content)), schema: sch}
+	if err := checkUTF8(content, size); err != nil {
+		return nil, err
+	}
+	s := scanner{dec: json.NewDecoder(io.NewSectionReader(content, 0, size)), schema: sch}
 	s.dec.UseNumber() // numbers needn't fit anything yet
 	if err := s.scan(); err != nil {
-		return err
+		return nil, err
 	}
-	if err := json.Unmarshal(content, into); err != nil {
-		// encoding/json repeats the value at fault, however long.
-		var syntax *json.SyntaxError
-		var shape *json.UnmarshalTypeError
-		switch {
-		case errors.As(err, &syntax):
-			return fmt.Errorf("not JSON at byte %d: %w", syntax.Offset, err)
-		case errors.As(err, &shape):
-			return fmt.Errorf("JSON of another shape at byte %d: %s can't be %s", shape.Offset, where(shape.Field), clip(shape.Value))
+	rest, err := readSpan(content, span{0, size - s.list.len()})
+	if err != nil {
+		return nil, err
+	}
+	if s.list.len() > 0 {
+		tail, err := readSpan(content, span{s.list.to, size})
+		if err != nil {
+			return nil, err
 		}
-		return fmt.Errorf("JSON of another shape: %s", clip(err.Error()))
+		copy(rest[s.list.from:], tail)
 	}
-	return nil
+	if err := json.Unmarshal(rest, into); err != nil {
+		return nil, notShape(err, s.list)
+	}
+	return &entries{content: content, at: s.entries}, nil
+}
+
+// notShape is the error for JSON that doesn't fit a type, and from which a part of
+// the document was left out. encoding/json repeats the value at fault, however long.
+func notShape(err error, out span) error {
+	at := func(offset int64) int64 {
+		if offset > out.from {
+			offset += out.len()
+		}
+		return offset
+	}
+	var syntax *json.SyntaxError
+	var shape *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &syntax):
+		return fmt.Errorf("not JSON at byte %d: %w", at(syntax.Offset), err)
+	case errors.As(err, &shape):
+		return fmt.Errorf("JSON of another shape at byte %d: %s can't be %s", at(shape.Offset), where(shape.Field), clip(shape.Value))
+	}
+	return fmt.Errorf("JSON of another shape: %s", clip(err.Error()))
 }
 
 // where names the field of a document that is at fault.
@@ -93,9 +119,11 @@ func where(field string) string {
 
 // scanner reads through a JSON value without building it.
 type scanner struct {
-	dec    *json.Decoder
-	schema schema
-	stack  []level
+	dec     *json.Decoder
+	schema  schema
+	stack   []level
+	list    span      // what is between the brackets of the schema's list
+	entries []offsets // of that list
 }
 
 // level is an object or array that is open.
@@ -105,6 +133,7 @@ type level struct {
 	key     string          // the key whose value comes next
 	wantKey bool            // a key comes next
 	values  int             // in this array so far
+	list    bool            // it is the schema's list
 }
 
 func (s *scanner) scan() error {
@@ -123,17 +152,24 @@ func (s *scanner) scan() error {
 }
 
 func (s *scanner) token(tok json.Token) error {
+	top := s.top()
 	if delim, ok := tok.(json.Delim); ok {
 		switch delim {
 		case '{':
+			if top != nil && top.list {
+				s.entries = append(s.entries, offsets{from: uint32(s.dec.InputOffset()) - 1})
+			}
 			return s.push(level{keys: map[string]bool{}, checked: s.checkedBelow(), wantKey: true})
 		case '[':
-			return s.push(level{checked: s.checkedBelow()})
+			list := len(s.stack) == 1 && top.key == s.schema.list && s.schema.list != ""
+			if list {
+				s.list.from = s.dec.InputOffset()
+			}
+			return s.push(level{checked: s.checkedBelow(), list: list})
 		}
-		s.stack = s.stack[:len(s.stack)-1]
+		s.closed(*top)
 		return s.valueDone()
 	}
-	top := s.top()
 	if top == nil || !top.wantKey {
 		return s.valueDone()
 	}
@@ -150,6 +186,18 @@ func (s *scanner) token(tok json.Token) error {
 	top.keys[key] = true
 	top.key, top.wantKey = key, false
 	return nil
+}
+
+// closed takes what ends off the stack, and notes where that is of the schema's
+// list and of an entry of it.
+func (s *scanner) closed(l level) {
+	s.stack = s.stack[:len(s.stack)-1]
+	if l.list {
+		s.list.to = s.dec.InputOffset() - 1
+	}
+	if top := s.top(); top != nil && top.list && l.keys != nil {
+		s.entries[len(s.entries)-1].to = uint32(s.dec.InputOffset())
+	}
 }
 
 // checkedBelow reports whether the schema speaks of the value that comes next.
@@ -184,6 +232,9 @@ func (s *scanner) valueDone() error {
 	default:
 		if top.values++; top.values > MaxDescriptors {
 			return fmt.Errorf("a list of more than %d; that is the limit for descriptors", MaxDescriptors)
+		}
+		if top.list && top.values != len(s.entries) {
+			return fmt.Errorf("%s isn't an object", place{s.schema.list, top.values - 1})
 		}
 	}
 	return nil

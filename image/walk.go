@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"io"
 	"iter"
 
 	"github.com/opencontainers/go-digest"
@@ -54,16 +55,15 @@ type Node struct {
 	Parent digest.Digest
 	// Depth is the number of documents above this one.
 	Depth int
-	// Document and Content are set for indexes and manifests, which the walk
-	// fetched to go on.
+	// Document is set for indexes and manifests, which the walk fetched to go on.
+	// The manifests of an index aren't in it: they are yielded.
 	Document *Document
-	Content  []byte
 }
 
-// FetchFunc returns the verified content of a document or config. It must
-// read no more than desc.Size bytes; desc.Size was checked to be at most
-// [MaxDocument].
-type FetchFunc func(ctx context.Context, desc ocispec.Descriptor) ([]byte, error)
+// FetchFunc returns the verified content of a document or config, which the walk
+// closes. It must be of no more than desc.Size bytes; desc.Size was checked to be
+// at most [MaxDocument].
+type FetchFunc func(ctx context.Context, desc ocispec.Descriptor) (Content, error)
 
 // WalkOptions are the choices of a [Walk]. The zero value walks the host's
 // platform.
@@ -95,21 +95,21 @@ func Walk(ctx context.Context, root ocispec.Descriptor, fetch FetchFunc, opts Wa
 			return
 		}
 		w := newWalker(fetch, opts)
-		if err := w.push(below{entries: []ocispec.Descriptor{root}, otherwise: RoleOther}); err != nil {
+		defer w.close()
+		if err := w.push(below{list: descriptors{root}, otherwise: RoleOther}); err != nil {
 			yield(Node{}, err)
 			return
 		}
 		for {
-			n, ok := w.next()
-			if !ok {
-				return
+			n, ok, err := w.next()
+			if err == nil && ok {
+				err = w.visit(ctx, &n)
 			}
-			err := w.visit(ctx, &n)
 			if err != nil {
 				yield(Node{}, err)
 				return
 			}
-			if !yield(n, nil) {
+			if !ok || !yield(n, nil) {
 				return
 			}
 		}
@@ -117,48 +117,82 @@ func Walk(ctx context.Context, root ocispec.Descriptor, fetch FetchFunc, opts Wa
 }
 
 // walker is the state of a walk. It is a stack and not recursion, so that the
-// consumer's loop sees each node as soon as it is known. A document of very many
-// descriptors is kept as it was parsed, and nothing but few bytes for each besides.
+// consumer's loop sees each node as soon as it is known. Of what a document lists
+// few bytes each are kept, however many there are.
 type walker struct {
 	fetch  FetchFunc
 	max    int
 	stack  []below
-	met    map[[sha256.Size]byte]met
+	met    map[key]met
 	count  int // of those met, once as a document and once as a leaf
 	choice chooser
 }
 
+// list is what a document is made of.
+type list interface {
+	len() int
+	get(i int) (ocispec.Descriptor, error)
+}
+
+// descriptors are a list in memory.
+type descriptors []ocispec.Descriptor
+
+func (d descriptors) len() int                              { return len(d) }
+func (d descriptors) get(i int) (ocispec.Descriptor, error) { return d[i], nil }
+
 // below is what a document is made of, and what of it is still to be visited.
 type below struct {
-	entries   []ocispec.Descriptor
+	list      list
+	content   io.Closer // what list is read from; may be nil
 	parent    digest.Digest
 	depth     int
-	config    bool // the first entry is one
+	config    bool // the first of list is one
 	otherwise Role // of what is neither a manifest nor an index; of all of them in a manifest
 	fresh     []int32
 }
 
-// role returns that of an entry.
-func (b *below) role(i int) Role {
+// role returns that of the i-th of the list, which is desc.
+func (b *below) role(i int, desc ocispec.Descriptor) Role {
 	switch {
 	case b.config && i == 0:
 		return RoleConfig
 	case b.otherwise == RoleLayer:
 		return RoleLayer
 	}
-	return roleOf(b.entries[i], b.otherwise)
+	return roleOf(desc, b.otherwise)
 }
 
-// met is a blob that was met before. One met as a document is told from the same
-// met as a leaf: it has to be walked even where it was a layer of something.
-type met struct {
-	size           int64
-	document, leaf bool
+func (b *below) close() {
+	if b.content != nil {
+		b.content.Close()
+	}
 }
+
+// key stands for a digest, in as many bytes as make sure that nobody finds two of
+// the same.
+type key [16]byte
+
+func keyOf(d digest.Digest) key {
+	sum := sha256.Sum256([]byte(d))
+	return key(sum[:16])
+}
+
+// met is a blob that was met before: its size, and in the last bits whether as a
+// document and as a leaf. One met as a document is told from the same met as a
+// leaf: it has to be walked even where it was a layer of something.
+type met int64
+
+const (
+	metDocument met = 1 << iota
+	metLeaf
+	metBits = iota
+)
+
+func (m met) size() int64 { return int64(m >> metBits) }
 
 func newWalker(fetch FetchFunc, opts WalkOptions) *walker {
 	w := &walker{
-		fetch: fetch, max: opts.MaxDescriptors, met: map[[sha256.Size]byte]met{},
+		fetch: fetch, max: opts.MaxDescriptors, met: map[key]met{},
 	}
 	if w.max <= 0 {
 		w.max = MaxBlobs
@@ -172,44 +206,59 @@ func newWalker(fetch FetchFunc, opts WalkOptions) *walker {
 
 // push puts what is below a document on the stack, but for what was met before.
 func (w *walker) push(b below) error {
-	for i, d := range b.entries {
-		key := sha256.Sum256([]byte(d.Digest))
-		m, ok := w.met[key]
-		if ok && m.size != d.Size {
-			return fmt.Errorf("%s is described as %d bytes in one place and %d in another", d.Digest, m.size, d.Size)
+	w.stack = append(w.stack, b)
+	top := &w.stack[len(w.stack)-1]
+	for i := range b.list.len() {
+		desc, err := b.list.get(i)
+		if err != nil {
+			return err
 		}
-		seen := &m.leaf
-		if r := b.role(i); r == RoleIndex || r == RoleManifest {
-			seen = &m.document
+		k, as := keyOf(desc.Digest), metLeaf
+		if r := b.role(i, desc); r == RoleIndex || r == RoleManifest {
+			as = metDocument
 		}
-		if *seen {
+		m, ok := w.met[k]
+		if ok && m.size() != desc.Size {
+			return fmt.Errorf("%s is described as %d bytes in one place and %d in another", desc.Digest, m.size(), desc.Size)
+		}
+		if m&as != 0 {
 			continue
 		}
 		if w.count++; w.count > w.max {
 			return fmt.Errorf("image of more than %d descriptors; that is the limit", w.max)
 		}
-		*seen, m.size = true, d.Size
-		w.met[key] = m
-		b.fresh = append(b.fresh, int32(i))
+		if !ok {
+			m = met(desc.Size << metBits)
+		}
+		w.met[k] = m | as
+		top.fresh = append(top.fresh, int32(i))
 	}
-	w.stack = append(w.stack, b)
 	return nil
 }
 
-// next takes the next node off the stack.
-func (w *walker) next() (Node, bool) {
+// next takes the next node off the stack; false is the end.
+func (w *walker) next() (Node, bool, error) {
 	for len(w.stack) > 0 {
 		b := &w.stack[len(w.stack)-1]
 		if len(b.fresh) == 0 {
+			b.close()
 			*b = below{}
 			w.stack = w.stack[:len(w.stack)-1]
 			continue
 		}
 		i := int(b.fresh[0])
 		b.fresh = b.fresh[1:]
-		return Node{Descriptor: b.entries[i], Role: b.role(i), Parent: b.parent, Depth: b.depth}, true
+		desc, err := b.list.get(i)
+		return Node{Descriptor: desc, Role: b.role(i, desc), Parent: b.parent, Depth: b.depth}, true, err
 	}
-	return Node{}, false
+	return Node{}, false, nil
+}
+
+// close closes what is still being read.
+func (w *walker) close() {
+	for i := range w.stack {
+		w.stack[i].close()
+	}
 }
 
 // visit fills in n and pushes what is below it.
@@ -228,15 +277,20 @@ func (w *walker) visit(ctx context.Context, n *Node) error {
 	if n.Role == RoleIndex && n.Depth >= MaxDepth {
 		return fmt.Errorf("%s: indexes nested deeper than %d", n.Descriptor.Digest, MaxDepth)
 	}
-	doc, content, err := w.document(ctx, n.Descriptor)
+	doc, manifests, content, err := w.document(ctx, n.Descriptor)
 	if err != nil {
 		return err
 	}
-	n.Document, n.Content = doc, content
+	n.Document = doc
 	if n.Descriptor.Size < 0 {
-		n.Descriptor.Size = int64(len(content))
+		n.Descriptor.Size = content.Size()
 	}
-	children, err := w.children(ctx, n)
+	children, err := w.children(ctx, n, manifests)
+	if _, reading := children.list.(*entries); reading {
+		children.content = content
+	} else {
+		content.Close()
+	}
 	if err != nil {
 		return err
 	}
@@ -245,44 +299,49 @@ func (w *walker) visit(ctx context.Context, n *Node) error {
 
 // visitUntyped finds out what a root without a media type is.
 func (w *walker) visitUntyped(ctx context.Context, n *Node) error {
-	doc, _, err := w.document(ctx, n.Descriptor)
+	content, err := w.fetchSmall(ctx, n.Descriptor)
 	if err != nil {
 		return err
 	}
-	n.Descriptor.MediaType = doc.MediaType
+	n.Descriptor.MediaType, err = DetectMediaType(content)
+	content.Close()
+	if err != nil {
+		return fmt.Errorf("%s: %w", n.Descriptor.Digest, err)
+	}
 	n.Role = roleOf(n.Descriptor, RoleOther)
 	return w.visit(ctx, n)
 }
 
 // children returns what is wanted of what is below n.
-func (w *walker) children(ctx context.Context, n *Node) (below, error) {
-	b := below{parent: n.Descriptor.Digest, depth: n.Depth + 1, otherwise: RoleOther}
+func (w *walker) children(ctx context.Context, n *Node, manifests *entries) (below, error) {
+	b := below{parent: n.Descriptor.Digest, depth: n.Depth + 1, otherwise: RoleOther, list: manifests}
 	if n.Role == RoleManifest {
-		b.config, b.otherwise, b.entries = true, RoleLayer, n.Document.Children()
+		b.config, b.otherwise, b.list = true, RoleLayer, descriptors(n.Document.Children())
 		return b, w.choice.checkManifest(ctx, n.Descriptor, n.Document)
 	}
-	b.entries = n.Document.Manifests
 	if !w.choice.filter.All() {
-		chosen, err := w.choice.choose(ctx, n.Document, n.Depth)
+		chosen, err := w.choice.choose(ctx, manifests, n.Depth)
 		if err != nil {
 			return below{}, fmt.Errorf("%s: %w", n.Descriptor.Digest, err)
 		}
-		b.entries = []ocispec.Descriptor{chosen}
+		b.list = descriptors{chosen}
 	}
 	return b, nil
 }
 
-// document fetches and parses a manifest or index.
-func (w *walker) document(ctx context.Context, desc ocispec.Descriptor) (*Document, []byte, error) {
+// document fetches and reads a manifest or index. The manifests of an index are
+// read from the content, which is to be closed.
+func (w *walker) document(ctx context.Context, desc ocispec.Descriptor) (*Document, *entries, Content, error) {
 	content, err := w.fetchSmall(ctx, desc)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	doc, err := Parse(desc.MediaType, content)
+	doc, manifests, err := read(desc.MediaType, content)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", desc.Digest, err)
+		content.Close()
+		return nil, nil, nil, fmt.Errorf("%s: %w", desc.Digest, err)
 	}
-	return doc, content, nil
+	return doc, manifests, content, nil
 }
 
 // config fetches and parses an image configuration.
@@ -291,14 +350,19 @@ func (w *walker) config(ctx context.Context, desc ocispec.Descriptor) (*ocispec.
 	if err != nil {
 		return nil, err
 	}
-	c, err := ParseConfig(content)
+	defer content.Close()
+	var c *ocispec.Image
+	b, err := readAll(content, MaxConfig)
+	if err == nil {
+		c, err = ParseConfig(b)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", desc.Digest, err)
 	}
 	return c, nil
 }
 
-func (w *walker) fetchSmall(ctx context.Context, desc ocispec.Descriptor) ([]byte, error) {
+func (w *walker) fetchSmall(ctx context.Context, desc ocispec.Descriptor) (Content, error) {
 	if desc.Size > MaxDocument {
 		return nil, fmt.Errorf("%s: %s of %d bytes; the limit is %d", desc.Digest, desc.MediaType, desc.Size, MaxDocument)
 	}

@@ -81,8 +81,8 @@ func (s *Session) await(e *entry) error {
 	return err
 }
 
-// document fetches a document, or config, and returns its verified content.
-func (s *Session) document(_ context.Context, desc ocispec.Descriptor) ([]byte, error) {
+// document fetches a document, or config, and opens its verified content.
+func (s *Session) document(_ context.Context, desc ocispec.Descriptor) (image.Content, error) {
 	e, err := s.enter(desc, image.RoleOther)
 	if err != nil {
 		return nil, err
@@ -95,7 +95,7 @@ func (s *Session) document(_ context.Context, desc ocispec.Descriptor) ([]byte, 
 			return nil, err
 		}
 	}
-	return s.p.Store.ReadBlob(desc.Digest, image.MaxDocument)
+	return s.p.Store.OpenDocument(desc.Digest)
 }
 
 // walk goes through the image and brings in every blob, several at a time, in

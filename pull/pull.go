@@ -351,8 +351,9 @@ func (s *Session) resolve() (ocispec.Descriptor, error) {
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}
+	by := r.By // and not what came with it, which may be large
 	s.mu.Lock()
-	s.record.By = &r.By
+	s.record.By = &by
 	s.mu.Unlock()
 	if len(r.Hints) > 0 && !s.req.Offline {
 		s.sources = locate.All(append([]locate.Locator{s.sources}, r.Hints...)...)
@@ -432,7 +433,9 @@ func (s *Session) fetchRoot(root ocispec.Descriptor) (ocispec.Descriptor, error)
 		if err != nil {
 			return root, err
 		}
-		if root.MediaType, err = image.DetectMediaType(content); err != nil {
+		root.MediaType, err = image.DetectMediaType(content)
+		content.Close()
+		if err != nil {
 			return root, fmt.Errorf("%s: %w", s.name.Familiar(), err)
 		}
 	}

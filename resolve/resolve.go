@@ -228,7 +228,7 @@ func (s Store) byDigest(n name.Name) (Resolution, error) {
 	if err != nil {
 		return Resolution{}, err
 	}
-	mediaType, err := image.DetectMediaType(content)
+	mediaType, err := image.DetectMediaType(image.Bytes(content))
 	if err != nil {
 		return Resolution{}, fmt.Errorf("%s: %w", n.Familiar(), err)
 	}

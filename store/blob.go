@@ -100,6 +100,23 @@ func (s *Store) ReadBlob(d digest.Digest, max int64) ([]byte, error) {
 	return content, nil
 }
 
+// OpenDocument opens the blob d after verifying it, as [Store.ReadBlob] does, for
+// what needn't be in memory whole.
+func (s *Store) OpenDocument(d digest.Digest) (*Blob, error) {
+	b, err := s.OpenBlob(d)
+	if err != nil {
+		return nil, err
+	}
+	if err = b.rehash(context.Background(), d, make([]byte, 64<<10)); err == nil {
+		_, err = b.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		b.Close()
+		return nil, err
+	}
+	return b, nil
+}
+
 // Put stores content as the blob d, durably, after checking that this is its
 // digest ([ErrCorrupt] if not). It is fine if the blob exists. For content that
 // isn't small and in memory there is [Store.Ingest].
@@ -186,6 +203,11 @@ func (s *Store) rehash(ctx context.Context, d digest.Digest, buf []byte) error {
 		return err
 	}
 	defer b.Close()
+	return b.rehash(ctx, d, buf)
+}
+
+// rehash reads b to the end through buf and checks that d is its digest.
+func (b *Blob) rehash(ctx context.Context, d digest.Digest, buf []byte) error {
 	h, err := newHash(d)
 	if err != nil {
 		return err

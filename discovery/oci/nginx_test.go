@@ -63,8 +63,12 @@ func TestNginx(t *testing.T) {
 			fetch := func(ctx context.Context, desc ocispec.Descriptor) ([]byte, error) {
 				return w.blob(ctx, append(c.CASEngines, answer.CASEngines...), desc)
 			}
+			documents := func(ctx context.Context, desc ocispec.Descriptor) (image.Content, error) {
+				b, err := fetch(ctx, desc)
+				return image.Bytes(b), err
+			}
 			n := 0
-			for node, err := range image.Walk(t.Context(), c.Descriptor, fetch, image.WalkOptions{Platform: image.AllPlatforms()}) {
+			for node, err := range image.Walk(t.Context(), c.Descriptor, documents, image.WalkOptions{Platform: image.AllPlatforms()}) {
 				must(t, err)
 				content, err := fetch(t.Context(), node.Descriptor)
 				must(t, err)

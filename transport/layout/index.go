@@ -40,7 +40,7 @@ func Describe(n name.Name, content []byte) (ocispec.Descriptor, error) {
 	}
 	var mediaType string
 	if err == nil {
-		mediaType, err = image.DetectMediaType(content)
+		mediaType, err = image.DetectMediaType(image.Bytes(content))
 	}
 	if err != nil {
 		return ocispec.Descriptor{}, transport.Errorf(transport.ErrPermanent, n.String(), "%s: %w", n.Digest, err)
