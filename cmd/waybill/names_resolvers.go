@@ -51,6 +51,7 @@ func (a *app) resolvers(t *transports) resolvers {
 	}
 	followed := follow.New(follow.Options{
 		Docs: t.docs, Registry: t.registry, Local: local, Remote: t.findersForOthers(), Blocked: t.blocked,
+		Archives: func(r transport.Remote) resolve.Finder { return t.webArchives.On(r) },
 	})
 	local[name.Host] = half(false, false)
 	local[name.Parcel] = parcel.Names{Client: parcel.New(parcel.Options{

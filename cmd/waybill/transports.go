@@ -48,8 +48,10 @@ type transports struct {
 	archives *archive.Transport
 	torrents *bittorrent.Transport
 	gateways *ipfs.Transport
-	mirrors  *mirrors.Config
-	docs     *webdoc.Client
+	// webArchives are archives on web servers.
+	webArchives *webarchive.Transport
+	mirrors     *mirrors.Config
+	docs        *webdoc.Client
 	// others are the transports for places that other people's documents name:
 	// they keep out of private networks and have no credentials to send. What
 	// isn't among them is nobody else's to name.
@@ -115,6 +117,7 @@ func (a *app) newTransports() (*transports, error) {
 		"ipfs":   t.gateways, "ipns": t.gateways, "ipfs+https": t.gateways, "ipfs+http": t.gateways,
 		"magnet": t.torrents, "torrent": t.torrents,
 	}
+	t.webArchives = webarchive.New(web)
 	strangers := a.torrentOptions(t.http)
 	strangers.Public, strangers.ListenPort, strangers.Seed, strangers.Content = true, 0, false, nil
 	t.others = transport.Schemes{
@@ -122,7 +125,7 @@ func (a *app) newTransports() (*transports, error) {
 		"ipfs": t.gateways, "ipfs+https": t.gateways, "ipfs+http": t.gateways,
 		"ftp":                ftp.New(ftp.Options{Public: true, Trusted: c.HostTrusted, TrustedNetworks: c.Network.Trusted}),
 		"magnet":             bittorrent.New(strangers),
-		follow.ArchiveScheme: webarchive.New(web, transport.RemotePublic),
+		follow.ArchiveScheme: t.webArchives,
 	}
 	return t, nil
 }

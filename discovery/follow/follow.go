@@ -34,8 +34,11 @@ type Options struct {
 	Local resolve.Resolver
 	// Remote finds images at places that somebody else named, by the scheme of
 	// their URI: it holds those that are fit for that, and nothing else is
-	// asked. Archives on web servers are asked by the scheme [ArchiveScheme].
+	// asked.
 	Remote map[string]resolve.Finder
+	// Archives returns what finds images in archives on web servers, by the scheme
+	// [ArchiveScheme], on the word of whoever named them. May be nil.
+	Archives func(transport.Remote) resolve.Finder
 	// Blocked says why local policy forbids a repository; nil where it doesn't.
 	// May be nil.
 	Blocked func(host, repository string) error
@@ -137,7 +140,7 @@ func (c *Client) registryRoute(n name.Name, t target.Target, want Request) (tran
 
 // layout asks which image is in a layout, whatever holds it.
 func (c *Client) layout(ctx context.Context, t target.Target, want Request) (resolve.Resolution, error) {
-	n, find, err := c.finder(t)
+	n, find, err := c.finder(t, want)
 	if err != nil {
 		return resolve.Resolution{}, err
 	}
@@ -154,7 +157,7 @@ func (c *Client) layout(ctx context.Context, t target.Target, want Request) (res
 }
 
 // finder returns the name of what t holds, and who looks into it.
-func (c *Client) finder(t target.Target) (name.Name, func(context.Context, name.Name) (ocispec.Descriptor, error), error) {
+func (c *Client) finder(t target.Target, want Request) (name.Name, func(context.Context, name.Name) (ocispec.Descriptor, error), error) {
 	if !t.Remote {
 		n, err := name.Parse(t.URI)
 		if err != nil {
@@ -166,7 +169,7 @@ func (c *Client) finder(t target.Target) (name.Name, func(context.Context, name.
 		}, nil
 	}
 	uri := placeURI(t)
-	f := c.options.Remote[schemeOf(uri)]
+	f, _ := c.remote(t, uri, want)
 	if f == nil {
 		return name.Name{}, nil, transport.Errorf(transport.ErrRefused, t.URI, "%s: is not for others to name", schemeOf(uri))
 	}
@@ -198,8 +201,20 @@ func (c *Client) Locator(t target.Target, want Request) (locate.Locator, error) 
 		return locate.FromName(n, want.Origin)
 	}
 	uri := placeURI(t)
-	if c.options.Remote[schemeOf(uri)] == nil {
+	f, remote := c.remote(t, uri, want)
+	if f == nil {
 		return nil, nil
 	}
-	return fixed(transport.Route{URI: uri, Source: uri, Origin: want.Origin, Remote: transport.RemotePublic}), nil
+	return fixed(transport.Route{URI: uri, Source: uri, Origin: want.Origin, Remote: remote}), nil
+}
+
+// remote returns who looks into the place of a target that somebody else named, nil
+// where nobody may, and in which networks it may be: archives in those of the hosts
+// that the user named, anything else in the public one only.
+func (c *Client) remote(t target.Target, uri string, want Request) (resolve.Finder, transport.Remote) {
+	if schemeOf(uri) == ArchiveScheme && c.options.Archives != nil {
+		remote := want.remote(t)
+		return c.options.Archives(remote), remote
+	}
+	return c.options.Remote[schemeOf(uri)], transport.RemotePublic
 }

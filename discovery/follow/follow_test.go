@@ -220,10 +220,15 @@ func (f finder) Resolve(_ context.Context, n name.Name) (ocispec.Descriptor, err
 }
 
 func TestLayouts(t *testing.T) {
-	archives := finder{"oci-archive+https://dl.example/app.tar ": image, "oci-archive+https://dl.example/many.tar 1.0": image}
+	archives := finder{"oci-archive+https://own.example/app.tar ": image, "oci-archive+https://dl.example/app.tar ": image, "oci-archive+https://dl.example/many.tar 1.0": image}
+	var asked []netclass.Class
 	c := follow.New(follow.Options{
-		Remote: map[string]resolve.Finder{follow.ArchiveScheme: archives, "ipfs": finder{"ipfs://cid ": image}},
-		Local:  resolve.Names{name.Layout: resolve.Local{Finder: finder{"/srv/app ": image}}},
+		Remote: map[string]resolve.Finder{"ipfs": finder{"ipfs://cid ": image}},
+		Archives: func(r transport.Remote) resolve.Finder {
+			asked = append(asked, r.Floor())
+			return archives
+		},
+		Local: resolve.Names{name.Layout: resolve.Local{Finder: finder{"/srv/app ": image}}},
 	})
 	for _, tt := range []struct {
 		t     target.Target
@@ -231,6 +236,7 @@ func TestLayouts(t *testing.T) {
 		route string
 		err   error
 	}{
+		{target.Target{Kind: target.Archive, URI: "https://own.example/app.tar", Remote: true}, "", "oci-archive+https://own.example/app.tar", nil},
 		{target.Target{Kind: target.Archive, URI: "https://dl.example/app.tar", Remote: true}, "", "oci-archive+https://dl.example/app.tar", nil},
 		{target.Target{Kind: target.Archive, URI: "https://dl.example/many.tar", Remote: true}, "1.0", "oci-archive+https://dl.example/many.tar", nil},
 		{target.Target{Kind: target.Archive, URI: "https://dl.example/many.tar", Remote: true}, "", "", transport.ErrPermanent},
@@ -239,7 +245,8 @@ func TestLayouts(t *testing.T) {
 		{target.Target{Kind: target.Layout, URI: "oci:/srv/app"}, "", "oci:/srv/app", nil},
 		{target.Target{Kind: target.Layout, URI: "oci:"}, "", "", transport.ErrPermanent},
 	} {
-		got, err := c.Resolve(t.Context(), tt.t, follow.Request{Ref: tt.ref, Origin: "abd x"})
+		got, err := c.Resolve(t.Context(), tt.t, follow.Request{Ref: tt.ref, Origin: "abd x",
+			Free: func(host string) bool { return host == "own.example" }})
 		if !errors.Is(err, tt.err) {
 			t.Errorf("%s: got %v, want %v", tt.t.URI, err, tt.err)
 			continue
@@ -250,6 +257,16 @@ func TestLayouts(t *testing.T) {
 		all := routes(t, got, image)
 		if got.Descriptor.Digest != image.Digest || got.By.Resolver != tt.t.Kind.String() || len(all) != 1 || all[0].URI != tt.route || (all[0].Remote != 0) != tt.t.Remote {
 			t.Errorf("%s: got %+v and routes %+v", tt.t.URI, got, all)
+		}
+		if tt.t.Kind == target.Archive {
+			// In any network on the host that the user named, in the public one on others.
+			want := netclass.Public
+			if strings.Contains(tt.t.URI, "own.example") {
+				want = netclass.Loopback
+			}
+			if floor := all[0].Remote.Floor(); floor != want || asked[len(asked)-1] != want {
+				t.Errorf("%s: may be in networks from %v on, and was asked as one from %v on; want %v", tt.t.URI, floor, asked, want)
+			}
 		}
 	}
 }

@@ -84,7 +84,7 @@ func harness(t *testing.T) transporttest.Harness {
 }
 
 func newTransport() *webarchive.Transport {
-	return webarchive.New(https.New(httpclient.New(httpclient.Options{CertDirs: []string{}})), 0)
+	return webarchive.New(https.New(httpclient.New(httpclient.Options{CertDirs: []string{}})))
 }
 
 // writeTar writes an archive that holds b, sparse where b is zeros.

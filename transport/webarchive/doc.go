@@ -4,7 +4,7 @@
 // range of a blob is a range of the archive, so that one archive serves many
 // readers at once and nothing is kept on disk.
 //
-//	t := webarchive.New(https.New(client), transport.RemotePublic)
+//	t := webarchive.New(https.New(client))
 //
 // The server has to know ranges (RFC 9110 §14). An archive that is compressed as
 // a whole has no ranges that mean anything, and is refused: layers are compressed

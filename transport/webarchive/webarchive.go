@@ -30,8 +30,10 @@ type Web interface {
 // Transport is the [transport.Transport] of such archives, and finds images in
 // them. It is safe for concurrent use.
 type Transport struct {
-	*filetree.Tree
-	files *files
+	web Web
+
+	mu    sync.Mutex
+	trees map[transport.Remote]*filetree.Tree
 }
 
 var (
@@ -40,11 +42,41 @@ var (
 	_ transport.Checker   = (*Transport)(nil)
 )
 
-// New returns a transport that reads with web. remote says on whose word all
-// archives it is asked for are read; see [transport.Route].
-func New(web Web, remote transport.Remote) *Transport {
-	f := &files{web: web, remote: remote, known: map[string]*slot{}}
-	return &Transport{Tree: filetree.New(f), files: f}
+// New returns a transport that reads with web.
+func New(web Web) *Transport {
+	return &Transport{web: web, trees: map[transport.Remote]*filetree.Tree{}}
+}
+
+// On returns the archives that are read on somebody's word. What is known of them
+// is kept apart from what others may read.
+func (t *Transport) On(remote transport.Remote) *filetree.Tree {
+	remote = canonical(remote)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	tree := t.trees[remote]
+	if tree == nil {
+		tree = filetree.New(&files{web: t.web, remote: remote, known: map[string]*slot{}})
+		t.trees[remote] = tree
+	}
+	return tree
+}
+
+// canonical returns the one of few values that says the same.
+func canonical(remote transport.Remote) transport.Remote {
+	if remote == 0 {
+		return 0
+	}
+	return transport.RemoteIn(remote.Floor())
+}
+
+// Open implements [transport.Transport].
+func (t *Transport) Open(ctx context.Context, route transport.Route, desc ocispec.Descriptor, offset, length int64) (io.ReadCloser, error) {
+	return t.On(route.Remote).Open(ctx, route, desc, offset, length)
+}
+
+// Size implements [transport.Sizer].
+func (t *Transport) Size(ctx context.Context, route transport.Route, desc ocispec.Descriptor) (int64, error) {
+	return t.On(route.Remote).Size(ctx, route, desc)
 }
 
 // Check implements [transport.Checker].
@@ -53,7 +85,7 @@ func (t *Transport) Check(uri string) error {
 	if !ok {
 		return transport.Errorf(transport.ErrPermanent, uri, "not %shttps://HOST/FILE.tar", Scheme)
 	}
-	return t.files.web.Check(u)
+	return t.web.Check(u)
 }
 
 // files are the members of archives.

@@ -58,7 +58,7 @@ func TestResolve(t *testing.T) {
 	}))
 	defer server.Close()
 	n := name.Name{Kind: name.Place, Path: webarchive.Scheme + server.URL + "/image.tar"}
-	got, err := newTransport().Resolve(t.Context(), n)
+	got, err := newTransport().On(0).Resolve(t.Context(), n)
 	if err != nil || got.Digest != desc.Digest {
 		t.Fatalf("got %+v, %v", got, err)
 	}
@@ -127,7 +127,7 @@ func TestRemote(t *testing.T) {
 	defer server.Close()
 	web := https.New(httpclient.New(httpclient.Options{CertDirs: []string{}}))
 	n := name.Name{Kind: name.Place, Path: webarchive.Scheme + server.URL + "/a.tar"}
-	if _, err := webarchive.New(web, transport.RemotePublic).Resolve(t.Context(), n); !errors.Is(err, transport.ErrRefused) {
+	if _, err := webarchive.New(web).On(transport.RemotePublic).Resolve(t.Context(), n); !errors.Is(err, transport.ErrRefused) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -169,7 +169,7 @@ func FuzzArchive(f *testing.F) {
 	f.Add(content)
 	place := name.Name{Kind: name.Place, Path: webarchive.Scheme + "https://h.example/a.tar"}
 	f.Fuzz(func(t *testing.T, tar []byte) {
-		_, err := webarchive.New(memory(tar), 0).Resolve(t.Context(), place)
+		_, err := webarchive.New(memory(tar)).On(0).Resolve(t.Context(), place)
 		if err != nil && !errors.As(err, new(*transport.Error)) {
 			t.Errorf("no kind of error: %v", err)
 		}
