@@ -185,7 +185,9 @@ func (a *app) report(ctx context.Context, err error) int {
 	}
 	fmt.Fprintf(a.stderr, "waybill: %s\n", out.Error)
 	for _, s := range out.Sources {
-		fmt.Fprintf(a.stderr, "  %s: %s\n", s.URI, s.Error)
+		if line := s.URI + ": " + s.Error; line != out.Error {
+			fmt.Fprintf(a.stderr, "  %s\n", line)
+		}
 	}
 	fmt.Fprintf(a.stderr, "waybill: %s\n", out.Hint)
 	return out.Code

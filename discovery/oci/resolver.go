@@ -116,6 +116,7 @@ type search struct {
 	engines engineSet
 
 	failures []error // of those who might have known
+	left     string  // who wasn't asked, and why; may be empty
 }
 
 // group is a list of ref engines among which order carries no meaning, and what
@@ -218,6 +219,7 @@ func (s *search) floorOf(like Engine) func(*url.URL) netclass.Class {
 // ancestors that has any (well-known-uri-ref-engine-discovery.md).
 func (s *search) wellKnown(ctx context.Context) ([]group, error) {
 	ask, left := hosts(s.name.Host)
+	s.left = left
 	var failures []error
 	for _, host := range ask {
 		u := &url.URL{Scheme: "https", Host: host, Path: WellKnown}
@@ -292,5 +294,9 @@ func (s *search) failure() error {
 			return fmt.Errorf("%s: nobody could say what it is: %w", clip(s.name.String()), err)
 		}
 	}
-	return fmt.Errorf("%w: %s: no ref engine knows it", resolve.ErrNotFound, clip(s.name.String()))
+	err := fmt.Errorf("%w: %s: no ref engine knows it", resolve.ErrNotFound, clip(s.name.String()))
+	if s.left != "" {
+		err = fmt.Errorf("%w: %s", err, s.left)
+	}
+	return err
 }
