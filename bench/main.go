@@ -18,6 +18,7 @@ type bench struct {
 	dir     string // everything is kept below it, on one file system
 	quick   bool   // smaller content, fewer runs: to see that it works
 	runs    int    // how often each is measured; zero is the case's own choice
+	warm    int64  // bytes of memory to touch before each run
 	places  string // case f's, separated by commas; empty means all
 }
 
