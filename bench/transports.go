@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
@@ -100,7 +101,10 @@ func (b *bench) beside(ctx context.Context, t *table, start places.Starter, i *i
 	}}
 	verified := contender{"verified, " + p.Name, func(ctx context.Context, dir string) (measurement, error) {
 		m, err := native(ctx, p, file, dir)
-		layer := filepath.Join(dir, "layer")
+		if err != nil {
+			return m, err
+		}
+		layer, err := largestFile(dir)
 		for _, args := range [][]string{{"openssl", "dgst", "-sha256", layer}, {"sync", layer}} {
 			if err == nil {
 				var next measurement
@@ -131,6 +135,23 @@ func native(ctx context.Context, p *places.Place, file, dir string) (measurement
 	}
 	args := p.Native(&u.User, p.Addr, file, filepath.Join(dir, "layer"))
 	return measure(u.command(ctx, args[0], args[1:]...))
+}
+
+// largestFile returns the path of what a tool made in a directory: some call it by
+// the name in a torrent.
+func largestFile(dir string) (largest string, err error) {
+	most := int64(-1)
+	err = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		info, err := entry.Info()
+		if err == nil && info.Size() > most {
+			largest, most = path, info.Size()
+		}
+		return err
+	})
+	return largest, err
 }
 
 // reader is a user for whom a place is enabled.

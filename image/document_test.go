@@ -1,10 +1,12 @@
 package image_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -228,6 +230,28 @@ func TestParseConfig(t *testing.T) {
 	}
 }
 
+// Runes are cut where a document is read in parts; that makes them no worse, and
+// bytes that are none no better.
+func TestParseEncoding(t *testing.T) {
+	t.Parallel()
+	for _, r := range []string{"é", "€", "𝄞"} {
+		for shift := range 5 {
+			text := strings.Repeat("x", shift) + strings.Repeat(r, 70_000/len(r))
+			content := []byte(with(index, `"x":"`+text+`"`))
+			if _, err := image.Parse("", content); err != nil {
+				t.Errorf("%s behind %d bytes: %v", r, shift, err)
+			}
+			at := bytes.LastIndex(content[:64<<10], []byte(r))
+			for _, bad := range [][]byte{{0xff}, content[at : at+1]} {
+				broken := slices.Concat(content[:at], bad, content[at+len(r):])
+				if _, err := image.Parse("", broken); err == nil || !strings.Contains(err.Error(), "UTF-8") {
+					t.Errorf("%s behind %d bytes, broken: %v", r, shift, err)
+				}
+			}
+		}
+	}
+}
+
 // What Parse accepts has only descriptors that are safe to use.
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{manifest, index, with(manifest, `"annotations":{"a":"b"}`), with(index, `"subject":`+jManifest), `{"schemaVersion":1}`} {
@@ -252,6 +276,12 @@ func FuzzParse(f *testing.F) {
 			if err := image.CheckDescriptor(c); err != nil {
 				t.Error(err)
 			}
+		}
+		// The list that is read an entry at a time is the one that is there.
+		var whole ocispec.Index
+		if err := json.Unmarshal(content, &whole); d.IsIndex() && (err != nil || len(whole.Manifests) != len(d.Manifests) ||
+			len(whole.Manifests) > 0 && !reflect.DeepEqual(whole.Manifests, d.Manifests) || !reflect.DeepEqual(whole.Annotations, d.Annotations)) {
+			t.Errorf("got %+v, want %+v (%v)", d, whole, err)
 		}
 		if d.MediaType != "" {
 			again, err := image.Parse(d.MediaType, content)
