@@ -29,7 +29,7 @@ demo: build ## many unlike sources, one pull, on this machine alone
 test: tools lint ## everything CI runs: linters, fuzz targets, vulnerabilities, tests
 	scripts/fuzz
 	scripts/vulncheck
-	go test -race -timeout 12m ./...
+	go test -race -timeout 20m ./...
 
 .PHONY: lint
 lint: tools ## gofmt, go vet, staticcheck
