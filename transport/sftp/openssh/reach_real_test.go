@@ -129,7 +129,10 @@ func TestStrangeServers(t *testing.T) {
 		})
 	}
 	t.Run("silent", func(t *testing.T) {
-		wantError(t, dialStrange(t, func(net.Conn) {}), transport.ErrTemporary, "didn't answer within 1s")
+		wantError(t, dialStrange(t, func(c net.Conn) {
+			defer c.Close() // and not the garbage collector, at any time
+			<-t.Context().Done()
+		}), transport.ErrTemporary, "didn't answer within 1s")
 	})
 }
 
