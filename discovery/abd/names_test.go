@@ -20,17 +20,6 @@ import (
 	"github.com/waybill-project/waybill/transport"
 )
 
-// tags is a registry: what is at HOST/REPO:TAG.
-type tags map[string]string
-
-func (ts tags) GetRoute(_ context.Context, r transport.Route, reference string) (ocispec.Descriptor, []byte, error) {
-	content, ok := ts[strings.TrimPrefix(r.URI, "docker://")+":"+reference]
-	if !ok {
-		return ocispec.Descriptor{}, nil, transport.Errorf(transport.ErrNotFound, r.URI, "no such tag")
-	}
-	return ocispec.Descriptor{Digest: digest.FromString(content), Size: int64(len(content))}, []byte(content), nil
-}
-
 // A strategy has failed when its mirrors give no image; then the next is asked.
 // What the other mirrors of the same artefact are good for are hints.
 func TestResolve(t *testing.T) {
@@ -42,7 +31,7 @@ func TestResolve(t *testing.T) {
 	missing := abd.Config{File: "10.conf", Prefix: "*", Strategy: abd.StrategyLocal, StoragePath: empty}
 	web := abd.Config{File: "20.conf", Prefix: "com.coreos*", Strategy: abd.StrategyHTTPSDNS}
 	block := abd.Config{File: "30.conf", Prefix: "*", Strategy: abd.StrategyNoop}
-	reg := tags{"quay.io/coreos/etcd:1": "etcd", "other.example/etcd:1": "etcd"}
+	reg := webhosts.Tags{"quay.io/coreos/etcd:1": "etcd", "other.example/etcd:1": "etcd"}
 	resolver := func(configs ...abd.Config) abd.Names {
 		return abd.Names{
 			Client: abd.New(abd.Options{Docs: site.Docs, Configs: configs}),

@@ -1,10 +1,8 @@
 package appc_test
 
 import (
-	"context"
 	"errors"
 	"net/http"
-	"strings"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -15,26 +13,14 @@ import (
 	"github.com/waybill-project/waybill/name"
 	"github.com/waybill-project/waybill/resolve"
 	"github.com/waybill-project/waybill/test/webhosts"
-	"github.com/waybill-project/waybill/transport"
 )
-
-// tags is a registry: what is at HOST/REPO:TAG.
-type tags map[string]string
-
-func (ts tags) GetRoute(_ context.Context, r transport.Route, reference string) (ocispec.Descriptor, []byte, error) {
-	content, ok := ts[strings.TrimPrefix(r.URI, "docker://")+":"+reference]
-	if !ok {
-		return ocispec.Descriptor{}, nil, transport.Errorf(transport.ErrNotFound, r.URI, "no such tag")
-	}
-	return ocispec.Descriptor{Digest: digest.FromString(content), Size: int64(len(content))}, []byte(content), nil
-}
 
 // The best match that gives an image is taken.
 func TestResolve(t *testing.T) {
 	site := webhosts.Start(t, map[string]http.Handler{"example.com": webhosts.Files{"/app?ac-discovery=1": `<head>
 		<meta name="ac-discovery" content="example.com docker://r.example/{name}:{version}">
 		<meta name="ac-discovery" content="example.com docker://r.example/{name}-{os}:{version}">`}})
-	reg := tags{"r.example/example.com/app:1": "any", "r.example/example.com/app-linux:1": "linux", "r.example/example.com/app:2": "two"}
+	reg := webhosts.Tags{"r.example/example.com/app:1": "any", "r.example/example.com/app-linux:1": "linux", "r.example/example.com/app:2": "two"}
 	r := appc.Names{Client: appc.New(appc.Options{Docs: site.Docs}), Follow: follow.New(follow.Options{Docs: site.Docs, Registry: reg})}
 	for _, tt := range []struct {
 		name   string

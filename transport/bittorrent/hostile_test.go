@@ -33,6 +33,26 @@ type hostile struct {
 // metadataID is what it wants the messages of ut_metadata to be numbered.
 const metadataID = 3
 
+// listen has the peer take every connection, and returns where.
+func (h hostile) listen(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go h.serve(conn)
+		}
+	}()
+	return l.Addr().String()
+}
+
 // serve serves one connection.
 func (h hostile) serve(conn net.Conn) error {
 	defer conn.Close()
@@ -99,21 +119,7 @@ func TestEndlessMetadata(t *testing.T) {
 	honest := libtorrent(t, realserver.LibtorrentOptions{})
 	serve(t, honest, f, dir)
 	h := hostile{size: fmt.Sprint(16 << 20), metadata: make([]byte, 16<<20), delay: time.Second}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go h.serve(conn)
-		}
-	}()
-	pull(t, newTransport(t, loopback()), magnet(t, f, l.Addr().String(), honest.Peer), b)
+	pull(t, newTransport(t, loopback()), magnet(t, f, h.listen(t), honest.Peer), b)
 }
 
 func TestHostilePeer(t *testing.T) {
@@ -137,27 +143,13 @@ func TestHostilePeer(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { l.Close() })
-			go func() {
-				for {
-					conn, err := l.Accept()
-					if err != nil {
-						return
-					}
-					go c.serve(conn)
-				}
-			}()
 			o := loopback()
 			if o.MetadataTimeout = 3 * time.Second; c.kind == transport.ErrPermanent {
 				o.MetadataTimeout = time.Minute // it ends with what is sent, not with time
 			}
 			tr := newTransport(t, o)
-			uri := "magnet:?xt=urn:btih:" + hex.EncodeToString(c.hash[:]) + "&x.pe=" + l.Addr().String()
-			err = pullRange(t.Context(), tr, uri, transporttest.NewBlob(1, 10), 0, 10)
+			uri := "magnet:?xt=urn:btih:" + hex.EncodeToString(c.hash[:]) + "&x.pe=" + c.listen(t)
+			err := pullRange(t.Context(), tr, uri, transporttest.NewBlob(1, 10), 0, 10)
 			if !errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("%v; want %v that says %q", err, c.kind, c.says)
 			}
