@@ -62,6 +62,7 @@ type entries struct {
 	at      []offsets
 	ahead   []byte // what was read last, from behind
 	behind  int64
+	ext     members
 }
 
 // offsets are those of an entry. Four bytes each are enough for [MaxDocument].
@@ -85,6 +86,9 @@ func (e *entries) raw(i int) ([]byte, error) {
 }
 
 func (e *entries) len() int { return len(e.at) }
+
+// extension returns what the walk's extension has of the entry i.
+func (e *entries) extension(i int) (any, error) { return e.ext.read(i) }
 
 // get decodes the entry i.
 func (e *entries) get(i int) (ocispec.Descriptor, error) {

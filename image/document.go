@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/waybill-project/waybill/blobdigest"
@@ -38,6 +39,9 @@ type Document struct {
 	Subject *ocispec.Descriptor
 	// Annotations are the document's own.
 	Annotations map[string]string
+	// Extension is what the [Extension] of a walk has made of an index's own; nil
+	// where it has none.
+	Extension any
 }
 
 // IsIndex reports whether d is an index or manifest list.
@@ -75,7 +79,7 @@ type wire struct {
 // content decides, as [DetectMediaType] does. Content that is nothing Parse
 // knows is [ErrNotDocument], Docker's schema 1 is [ErrSchema1].
 func Parse(mediaType string, content []byte) (*Document, error) {
-	d, list, err := parse(mediaType, Bytes(content))
+	d, list, err := parse(mediaType, Bytes(content), nil)
 	if err == nil && d.IsIndex() {
 		d.Manifests, err = list.all()
 	}
@@ -86,11 +90,16 @@ func Parse(mediaType string, content []byte) (*Document, error) {
 }
 
 // read reads a manifest or index as [Parse] does, but for an index's manifests: all
-// are good, and are read from content as long as that is open.
-func read(mediaType string, content Content) (*Document, *entries, error) {
-	d, list, err := parse(mediaType, content)
+// are good, and are read from content as long as that is open. x, which may be nil,
+// is read of an index with the digest.
+func read(mediaType string, content Content, x *Extension, index digest.Digest) (*Document, *entries, error) {
+	d, list, err := parse(mediaType, content, x)
 	if err == nil {
 		err = list.check()
+	}
+	if err == nil && d.IsIndex() && x != nil {
+		list.ext.extension, list.ext.index = x, index
+		d.Extension, err = list.extension(-1)
 	}
 	if err != nil {
 		return nil, nil, whichDocument(mediaType, err)
@@ -114,7 +123,7 @@ func whichDocument(mediaType string, err error) error {
 // isn't known: the one it states, or OCI's where it states none. The errors are
 // those of [Parse].
 func DetectMediaType(content Content) (string, error) {
-	d, _, err := read("", content)
+	d, _, err := read("", content, nil, "")
 	if err != nil {
 		return "", err
 	}
@@ -135,8 +144,9 @@ func Children(desc ocispec.Descriptor, content []byte) ([]ocispec.Descriptor, er
 	return d.Children(), nil
 }
 
-// parse reads a manifest or index, and where the manifests of an index are.
-func parse(mediaType string, content Content) (*Document, *entries, error) {
+// parse reads a manifest or index, and where the manifests of an index are, and x
+// in it.
+func parse(mediaType string, content Content, x *Extension) (*Document, *entries, error) {
 	switch {
 	case mediaType == mediaTypeDockerSchema1 || mediaType == mediaTypeDockerSchema1Signed:
 		return nil, nil, ErrSchema1
@@ -144,7 +154,7 @@ func parse(mediaType string, content Content) (*Document, *entries, error) {
 		return nil, nil, fmt.Errorf("media type %q: %w", clip(mediaType), ErrNotDocument)
 	}
 	var w wire
-	list, err := unmarshal(content, content.Size(), &w, documentSchema)
+	list, err := unmarshal(content, content.Size(), &w, documentSchema.with(x))
 	if err != nil {
 		return nil, nil, err
 	}

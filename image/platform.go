@@ -138,15 +138,15 @@ func IsAttestation(desc ocispec.Descriptor) bool {
 // [ErrNoPlatform] and lists what there is.
 func (f PlatformFilter) Choose(entries []ocispec.Descriptor) (ocispec.Descriptor, error) {
 	var best found
-	for _, e := range entries {
+	for i, e := range entries {
 		if e.Platform != nil && !IsAttestation(e) {
-			best.better(f, e, *e.Platform)
+			best.better(f, i, *e.Platform)
 		}
 	}
 	if best.platform == nil {
 		return ocispec.Descriptor{}, f.none(entries)
 	}
-	return best.entry, nil
+	return entries[best.entry], nil
 }
 
 // none is the error for an index that has nothing for the platform.

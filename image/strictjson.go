@@ -27,6 +27,17 @@ type schema struct {
 	// list is the member of the document that is a list to be read an entry at a
 	// time; empty where there is none.
 	list string
+	// extension is a member, of the document or of the list's entries, whose places
+	// are wanted; empty where there is none.
+	extension string
+}
+
+// with is the schema with places of an extension wanted, which may be nil.
+func (s schema) with(x *Extension) schema {
+	if x != nil {
+		s.extension = x.Member
+	}
+	return s
 }
 
 var documentSchema = newSchema(MaxDocument, MaxMembers, "manifests", []string{"config", "layers", "manifests", "subject", "platform"},
@@ -86,7 +97,7 @@ func unmarshal(content io.ReaderAt, size int64, into any, sch schema) (*entries,
 	if err := json.Unmarshal(rest, into); err != nil {
 		return nil, notShape(err, s.list)
 	}
-	return &entries{content: content, at: s.entries}, nil
+	return &entries{content: content, at: s.entries, ext: members{content: content, own: s.own, at: s.members}}, nil
 }
 
 // notShape is the error for JSON that doesn't fit a type, and from which a part of
@@ -124,6 +135,8 @@ type scanner struct {
 	stack   []level
 	list    span      // what is between the brackets of the schema's list
 	entries []offsets // of that list
+	own     *member   // where the schema's extension stands in the document
+	members []member  // and where in the entries
 }
 
 // level is an object or array that is open.
@@ -132,6 +145,7 @@ type level struct {
 	checked bool            // whether the schema speaks of this object, or those in this array
 	key     string          // the key whose value comes next
 	wantKey bool            // a key comes next
+	value   uint32          // where that value begins, or the colon before it
 	values  int             // in this array so far
 	list    bool            // it is the schema's list
 }
@@ -185,6 +199,7 @@ func (s *scanner) token(tok json.Token) error {
 	}
 	top.keys[key] = true
 	top.key, top.wantKey = key, false
+	top.value = uint32(s.dec.InputOffset())
 	return nil
 }
 
@@ -228,6 +243,7 @@ func (s *scanner) valueDone() error {
 	switch {
 	case top == nil:
 	case top.keys != nil:
+		s.valueOf(*top)
 		top.key, top.wantKey = "", true
 	default:
 		if top.values++; top.values > MaxDescriptors {
@@ -238,4 +254,20 @@ func (s *scanner) valueDone() error {
 		}
 	}
 	return nil
+}
+
+// valueOf notes where the value that has ended is, where that is the schema's
+// extension.
+func (s *scanner) valueOf(l level) {
+	if l.key != s.schema.extension || s.schema.extension == "" {
+		return
+	}
+	m := member{entry: int32(len(s.entries)) - 1, from: l.value, to: uint32(s.dec.InputOffset())}
+	switch {
+	case len(s.stack) == 1:
+		m.entry = -1
+		s.own = &m
+	case len(s.stack) == 3 && s.stack[1].list:
+		s.members = append(s.members, m)
+	}
 }

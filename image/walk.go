@@ -50,20 +50,22 @@ func (r Role) String() string {
 type Node struct {
 	Descriptor ocispec.Descriptor
 	Role       Role
-	// Parent is the digest of the document Descriptor stood in; empty for the
-	// root.
-	Parent digest.Digest
+	// Above is the document Descriptor stood in; nil for the root.
+	Above *Node
 	// Depth is the number of documents above this one.
 	Depth int
+	// Extension is what the [Extension] of the walk has made of that of the
+	// descriptor, where it stood in an index that was a blob; nil where it has none.
+	Extension any
 	// Document is set for indexes and manifests, which the walk fetched to go on.
 	// The manifests of an index aren't in it: they are yielded.
 	Document *Document
 }
 
-// FetchFunc returns the verified content of a document or config, which the walk
-// closes. It must be of no more than desc.Size bytes; desc.Size was checked to be
-// at most [MaxDocument].
-type FetchFunc func(ctx context.Context, desc ocispec.Descriptor) (Content, error)
+// FetchFunc returns the verified content of the document or config n, which the walk
+// closes. It must be of no more than n.Descriptor.Size bytes, which was checked to be
+// at most [MaxDocument]. n.Document isn't known yet.
+type FetchFunc func(ctx context.Context, n Node) (Content, error)
 
 // WalkOptions are the choices of a [Walk]. The zero value walks the host's
 // platform.
@@ -72,6 +74,8 @@ type WalkOptions struct {
 	Platform PlatformFilter
 	// MaxDescriptors caps the whole walk; 0 means [MaxBlobs].
 	MaxDescriptors int
+	// Extension, when set, is read of indexes and of what they list.
+	Extension *Extension
 }
 
 // Walk yields root and every wanted blob below it, each digest once, parents
@@ -120,18 +124,20 @@ func Walk(ctx context.Context, root ocispec.Descriptor, fetch FetchFunc, opts Wa
 // consumer's loop sees each node as soon as it is known. Of what a document lists
 // few bytes each are kept, however many there are.
 type walker struct {
-	fetch  FetchFunc
-	max    int
-	stack  []below
-	met    map[key]met
-	count  int // of those met, once as a document and once as a leaf
-	choice chooser
+	fetch     FetchFunc
+	extension *Extension
+	max       int
+	stack     []below
+	met       map[key]met
+	count     int // of those met, once as a document and once as a leaf
+	choice    chooser
 }
 
 // list is what a document is made of.
 type list interface {
 	len() int
 	get(i int) (ocispec.Descriptor, error)
+	extension(i int) (any, error)
 }
 
 // descriptors are a list in memory.
@@ -139,13 +145,23 @@ type descriptors []ocispec.Descriptor
 
 func (d descriptors) len() int                              { return len(d) }
 func (d descriptors) get(i int) (ocispec.Descriptor, error) { return d[i], nil }
+func (d descriptors) extension(int) (any, error)            { return nil, nil }
+
+// chosen is one of a list.
+type chosen struct {
+	list
+	i int
+}
+
+func (c chosen) len() int                            { return 1 }
+func (c chosen) get(int) (ocispec.Descriptor, error) { return c.list.get(c.i) }
+func (c chosen) extension(int) (any, error)          { return c.list.extension(c.i) }
 
 // below is what a document is made of, and what of it is still to be visited.
 type below struct {
 	list      list
 	content   io.Closer // what list is read from; may be nil
-	parent    digest.Digest
-	depth     int
+	above     *Node
 	config    bool // the first of list is one
 	otherwise Role // of what is neither a manifest nor an index; of all of them in a manifest
 	fresh     []int32
@@ -160,6 +176,19 @@ func (b *below) role(i int, desc ocispec.Descriptor) Role {
 		return RoleLayer
 	}
 	return roleOf(desc, b.otherwise)
+}
+
+// node returns that of the i-th of the list.
+func (b *below) node(i int) (Node, error) {
+	desc, err := b.list.get(i)
+	n := Node{Descriptor: desc, Role: b.role(i, desc), Above: b.above}
+	if b.above != nil {
+		n.Depth = b.above.Depth + 1
+	}
+	if err == nil {
+		n.Extension, err = b.list.extension(i)
+	}
+	return n, err
 }
 
 func (b *below) close() {
@@ -192,7 +221,7 @@ func (m met) size() int64 { return int64(m >> metBits) }
 
 func newWalker(fetch FetchFunc, opts WalkOptions) *walker {
 	w := &walker{
-		fetch: fetch, max: opts.MaxDescriptors, met: map[key]met{},
+		fetch: fetch, extension: opts.Extension, max: opts.MaxDescriptors, met: map[key]met{},
 	}
 	if w.max <= 0 {
 		w.max = MaxBlobs
@@ -248,8 +277,8 @@ func (w *walker) next() (Node, bool, error) {
 		}
 		i := int(b.fresh[0])
 		b.fresh = b.fresh[1:]
-		desc, err := b.list.get(i)
-		return Node{Descriptor: desc, Role: b.role(i, desc), Parent: b.parent, Depth: b.depth}, true, err
+		n, err := b.node(i)
+		return n, true, err
 	}
 	return Node{}, false, nil
 }
@@ -277,7 +306,7 @@ func (w *walker) visit(ctx context.Context, n *Node) error {
 	if n.Role == RoleIndex && n.Depth >= MaxDepth {
 		return fmt.Errorf("%s: indexes nested deeper than %d", n.Descriptor.Digest, MaxDepth)
 	}
-	doc, manifests, content, err := w.document(ctx, n.Descriptor)
+	doc, manifests, content, err := w.document(ctx, *n)
 	if err != nil {
 		return err
 	}
@@ -285,8 +314,9 @@ func (w *walker) visit(ctx context.Context, n *Node) error {
 	if n.Descriptor.Size < 0 {
 		n.Descriptor.Size = content.Size()
 	}
-	children, err := w.children(ctx, n, manifests)
-	if _, reading := children.list.(*entries); reading {
+	above := *n
+	children, err := w.children(ctx, &above, manifests)
+	if n.Role == RoleIndex && err == nil {
 		children.content = content
 	} else {
 		content.Close()
@@ -299,7 +329,7 @@ func (w *walker) visit(ctx context.Context, n *Node) error {
 
 // visitUntyped finds out what a root without a media type is.
 func (w *walker) visitUntyped(ctx context.Context, n *Node) error {
-	content, err := w.fetchSmall(ctx, n.Descriptor)
+	content, err := w.fetchSmall(ctx, *n)
 	if err != nil {
 		return err
 	}
@@ -314,39 +344,40 @@ func (w *walker) visitUntyped(ctx context.Context, n *Node) error {
 
 // children returns what is wanted of what is below n.
 func (w *walker) children(ctx context.Context, n *Node, manifests *entries) (below, error) {
-	b := below{parent: n.Descriptor.Digest, depth: n.Depth + 1, otherwise: RoleOther, list: manifests}
+	b := below{above: n, otherwise: RoleOther, list: manifests}
 	if n.Role == RoleManifest {
 		b.config, b.otherwise, b.list = true, RoleLayer, descriptors(n.Document.Children())
-		return b, w.choice.checkManifest(ctx, n.Descriptor, n.Document)
+		return b, w.choice.checkManifest(ctx, n)
 	}
 	if !w.choice.filter.All() {
-		chosen, err := w.choice.choose(ctx, manifests, n.Depth)
+		i, err := w.choice.choose(ctx, n, manifests)
 		if err != nil {
 			return below{}, fmt.Errorf("%s: %w", n.Descriptor.Digest, err)
 		}
-		b.list = descriptors{chosen}
+		b.list = chosen{manifests, i}
 	}
 	return b, nil
 }
 
 // document fetches and reads a manifest or index. The manifests of an index are
 // read from the content, which is to be closed.
-func (w *walker) document(ctx context.Context, desc ocispec.Descriptor) (*Document, *entries, Content, error) {
-	content, err := w.fetchSmall(ctx, desc)
+func (w *walker) document(ctx context.Context, n Node) (*Document, *entries, Content, error) {
+	content, err := w.fetchSmall(ctx, n)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	doc, manifests, err := read(desc.MediaType, content)
+	doc, manifests, err := read(n.Descriptor.MediaType, content, w.extension, n.Descriptor.Digest)
 	if err != nil {
 		content.Close()
-		return nil, nil, nil, fmt.Errorf("%s: %w", desc.Digest, err)
+		return nil, nil, nil, fmt.Errorf("%s: %w", n.Descriptor.Digest, err)
 	}
 	return doc, manifests, content, nil
 }
 
-// config fetches and parses an image configuration.
-func (w *walker) config(ctx context.Context, desc ocispec.Descriptor) (*ocispec.Image, error) {
-	content, err := w.fetchSmall(ctx, desc)
+// config fetches and parses the image configuration of a manifest.
+func (w *walker) config(ctx context.Context, manifest *Node) (*ocispec.Image, error) {
+	desc := *manifest.Document.Config
+	content, err := w.fetchSmall(ctx, Node{Descriptor: desc, Role: RoleConfig, Above: manifest, Depth: manifest.Depth + 1})
 	if err != nil {
 		return nil, err
 	}
@@ -362,11 +393,11 @@ func (w *walker) config(ctx context.Context, desc ocispec.Descriptor) (*ocispec.
 	return c, nil
 }
 
-func (w *walker) fetchSmall(ctx context.Context, desc ocispec.Descriptor) (Content, error) {
-	if desc.Size > MaxDocument {
+func (w *walker) fetchSmall(ctx context.Context, n Node) (Content, error) {
+	if desc := n.Descriptor; desc.Size > MaxDocument {
 		return nil, fmt.Errorf("%s: %s of %d bytes; the limit is %d", desc.Digest, desc.MediaType, desc.Size, MaxDocument)
 	}
-	return w.fetch(ctx, desc)
+	return w.fetch(ctx, n)
 }
 
 // roleOf returns the role of an entry of an index, or of a root.

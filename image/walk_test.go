@@ -88,7 +88,8 @@ func (c *content) image(name, platform string) ocispec.Descriptor {
 	return c.manifest(name, c.config(name+".config", platform), c.layer(name+".layer"))
 }
 
-func (c *content) fetch(_ context.Context, desc ocispec.Descriptor) (image.Content, error) {
+func (c *content) fetch(_ context.Context, n image.Node) (image.Content, error) {
+	desc := n.Descriptor
 	b, ok := c.blobs[desc.Digest]
 	if !ok {
 		return nil, fmt.Errorf("%s: no such blob", desc.Digest)
@@ -299,8 +300,12 @@ func TestWalkNode(t *testing.T) {
 			parent digest.Digest
 			depth  int
 		}{image.RoleIndex: {"", 0}, image.RoleManifest: {root.Digest, 1}, image.RoleConfig: {m.Digest, 2}, image.RoleLayer: {m.Digest, 2}}[n.Role]
-		if n.Parent != want.parent || n.Depth != want.depth {
-			t.Errorf("%s: parent %s at depth %d, want %+v", n.Role, n.Parent, n.Depth, want)
+		var parent digest.Digest
+		if n.Above != nil {
+			parent = n.Above.Descriptor.Digest
+		}
+		if parent != want.parent || n.Depth != want.depth {
+			t.Errorf("%s: parent %s at depth %d, want %+v", n.Role, parent, n.Depth, want)
 		}
 	}
 }
@@ -408,9 +413,9 @@ func TestWalkTheLargestIndex(t *testing.T) {
 	}
 	index = bytes.Buffer{}
 	roles := map[image.Role]int{}
-	fetch := func(_ context.Context, desc ocispec.Descriptor) (image.Content, error) {
-		if desc.Digest != root.Digest {
-			return image.Bytes(manifests[desc.Digest]), nil
+	fetch := func(_ context.Context, n image.Node) (image.Content, error) {
+		if d := n.Descriptor.Digest; d != root.Digest {
+			return image.Bytes(manifests[d]), nil
 		}
 		f, err := os.Open(path)
 		return file{f, root.Size}, err

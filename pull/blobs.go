@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
@@ -31,14 +32,14 @@ func (s *Session) enter(desc ocispec.Descriptor, role image.Role) (*entry, error
 	return e, nil
 }
 
-// begin starts the blob's fetch. It is called once for an entry.
-func (s *Session) begin(e *entry) {
+// begin starts the blob's fetch, as that of n. It is called once for an entry.
+func (s *Session) begin(e *entry, n *image.Node) {
 	ctx := s.ctx
 	var routes fetch.Routes
 	if !s.req.Offline {
-		located := s.locate(ctx, e.desc)
+		located := s.locate(ctx, n)
 		routes = func(yield func(transport.Route, error) bool) {
-			if n, err := s.p.Store.Stat(e.desc.Digest); err == nil && (e.desc.Size < 0 || n == e.desc.Size) {
+			if size, err := s.p.Store.Stat(e.desc.Digest); err == nil && (e.desc.Size < 0 || size == e.desc.Size) {
 				return // and nobody is asked where it may be
 			}
 			for r, err := range located {
@@ -82,20 +83,25 @@ func (s *Session) await(e *entry) error {
 }
 
 // document fetches a document, or config, and opens its verified content.
-func (s *Session) document(_ context.Context, desc ocispec.Descriptor) (image.Content, error) {
-	e, err := s.enter(desc, image.RoleOther)
+func (s *Session) document(_ context.Context, n image.Node) (image.Content, error) {
+	e, err := s.enter(n.Descriptor, image.RoleOther)
 	if err != nil {
 		return nil, err
 	}
 	select {
 	case <-e.started:
 	default:
-		s.begin(e)
+		s.begin(e, &n)
 		if err := s.await(e); err != nil {
 			return nil, err
 		}
 	}
-	return s.p.Store.OpenDocument(desc.Digest)
+	return s.p.Store.OpenDocument(n.Descriptor.Digest)
+}
+
+// nodes are the blobs of the image that are wanted.
+func (s *Session) nodes(ctx context.Context, root ocispec.Descriptor) iter.Seq2[image.Node, error] {
+	return image.Walk(ctx, root, s.document, image.WalkOptions{Platform: s.req.Platform, Extension: s.req.Within})
 }
 
 // walk goes through the image and brings in every blob, several at a time, in
@@ -112,7 +118,7 @@ func (s *Session) walk(root ocispec.Descriptor) error {
 	defer s.closeWalked()
 	var walkErr error
 	space := s.newSpace()
-	for node, err := range image.Walk(ctx, root, s.document, image.WalkOptions{Platform: s.req.Platform}) {
+	for node, err := range s.nodes(ctx, root) {
 		if err != nil {
 			walkErr = err
 			break
@@ -143,7 +149,7 @@ func (s *Session) walk(root ocispec.Descriptor) error {
 		if ctx.Err() != nil {
 			break
 		}
-		s.begin(e)
+		s.begin(e, &node)
 		wg.Go(func() {
 			defer func() { <-free }()
 			if err := s.await(e); err != nil {

@@ -34,8 +34,8 @@ func (p *Puller) Look(ctx context.Context, n name.Name, req Request) iter.Seq2[L
 		}
 		defer s.cancel()
 		more := true
-		err = s.look(ctx, func(desc ocispec.Descriptor, role image.Role) bool {
-			more = yield(Located{desc, role, s.locate(ctx, desc)}, nil)
+		err = s.look(ctx, func(n image.Node) bool {
+			more = yield(Located{n.Descriptor, n.Role, s.locate(ctx, &n)}, nil)
 			return more
 		})
 		if releaseErr := s.lease.Release(); err == nil {
@@ -49,10 +49,10 @@ func (p *Puller) Look(ctx context.Context, n name.Name, req Request) iter.Seq2[L
 
 // look visits the blobs of the image until visit returns false. What is visited
 // is asked about as long as ctx lasts.
-func (s *Session) look(ctx context.Context, visit func(ocispec.Descriptor, image.Role) bool) error {
+func (s *Session) look(ctx context.Context, visit func(image.Node) bool) error {
 	if s.req.Digest != "" {
 		s.consult(ctx, s.req.Digest)
-		visit(ocispec.Descriptor{Digest: s.req.Digest, Size: s.req.Size}, image.RoleOther)
+		visit(image.Node{Descriptor: ocispec.Descriptor{Digest: s.req.Digest, Size: s.req.Size}, Role: image.RoleOther})
 		return nil
 	}
 	root, err := s.resolve()
@@ -63,11 +63,11 @@ func (s *Session) look(ctx context.Context, visit func(ocispec.Descriptor, image
 	if root, err = s.fetchRoot(root); err != nil {
 		return err
 	}
-	for node, err := range image.Walk(s.ctx, root, s.document, image.WalkOptions{Platform: s.req.Platform}) {
+	for node, err := range s.nodes(s.ctx, root) {
 		if err != nil {
 			return err
 		}
-		if !visit(node.Descriptor, node.Role) {
+		if !visit(node) {
 			return nil
 		}
 	}

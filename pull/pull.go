@@ -55,6 +55,9 @@ type Request struct {
 	// Hints, when set, is asked what else is known of the image, once its
 	// digest is: what waybills say. ctx lasts as long as somebody may ask them.
 	Hints func(ctx context.Context, image digest.Digest) []Hint
+	// Within, when set, is read of the indexes of the image. What it reads is a
+	// [locate.Locator] of everything below, or nil.
+	Within *image.Extension
 	// Elsewhere says that Hints know of other places, which the user named too:
 	// with a digest in its name the image is pulled even if its origin is gone.
 	Elsewhere bool
@@ -171,9 +174,34 @@ func located(n name.Name) (locate.Locator, error) {
 	return locate.FromName(n, "name")
 }
 
+// maxWithin is how many lists of places in indexes are used for one blob: the
+// nearest above it.
+const maxWithin = 16
+
+// within returns the locators that the indexes above n hold.
+func within(n *image.Node) []locate.Locator {
+	var all []locate.Locator
+	add := func(read any) {
+		if l, ok := read.(locate.Locator); ok && len(all) < maxWithin {
+			all = append(all, l)
+		}
+	}
+	add(n.Extension)
+	for above := n.Above; above != nil; above = above.Above {
+		if above.Document != nil {
+			add(above.Document.Extension)
+		}
+		add(above.Extension)
+	}
+	return all
+}
+
 // locate returns the places where a blob may be had, from all there is to ask.
-func (s *Session) locate(ctx context.Context, desc ocispec.Descriptor) iter.Seq2[transport.Route, error] {
-	all := s.sources
+func (s *Session) locate(ctx context.Context, n *image.Node) iter.Seq2[transport.Route, error] {
+	desc, all := n.Descriptor, s.sources
+	if more := within(n); len(more) > 0 {
+		all = locate.All(append([]locate.Locator{all}, more...)...)
+	}
 	if s.p.Further != nil {
 		all = s.p.Further(all)
 	}
@@ -270,7 +298,7 @@ func (s *Session) pull() error {
 			return err
 		}
 		s.setPhase("fetching")
-		s.begin(e)
+		s.begin(e, &image.Node{Descriptor: e.desc})
 		if err := s.await(e); err != nil {
 			return err
 		}
@@ -358,6 +386,9 @@ func (s *Session) resolve() (ocispec.Descriptor, error) {
 	if len(r.Hints) > 0 && !s.req.Offline {
 		s.sources = locate.All(append([]locate.Locator{s.sources}, r.Hints...)...)
 	}
+	if err := s.readAbove(r); err != nil {
+		return ocispec.Descriptor{}, err
+	}
 	for _, by := range r.By.All() {
 		how := "by " + by.Resolver
 		if by.Time.Before(s.record.Started) {
@@ -372,6 +403,20 @@ func (s *Session) resolve() (ocispec.Descriptor, error) {
 		return r.Descriptor, s.keep(r)
 	}
 	return r.Descriptor, nil
+}
+
+// readAbove takes the places that the index of an answer names for all of the image.
+func (s *Session) readAbove(r resolve.Resolution) error {
+	if r.Index == nil || s.req.Within == nil || s.req.Offline {
+		return nil
+	}
+	all, err := s.req.Within.Above(r.Descriptor.Digest, r.Index)
+	for _, read := range all {
+		if l, ok := read.(locate.Locator); ok {
+			s.sources = locate.All(s.sources, l)
+		}
+	}
+	return err
 }
 
 // ask has a resolver answer. Where the name holds a digest, an origin that is
@@ -419,7 +464,7 @@ func (s *Session) fetchRoot(root ocispec.Descriptor) (ocispec.Descriptor, error)
 		if err != nil {
 			return root, err
 		}
-		s.begin(e)
+		s.begin(e, &image.Node{Descriptor: root})
 		if err := s.await(e); err != nil {
 			return root, err
 		}
@@ -429,7 +474,7 @@ func (s *Session) fetchRoot(root ocispec.Descriptor) (ocispec.Descriptor, error)
 		s.mu.Unlock()
 	}
 	if root.MediaType == "" {
-		content, err := s.document(s.ctx, root)
+		content, err := s.document(s.ctx, image.Node{Descriptor: root})
 		if err != nil {
 			return root, err
 		}

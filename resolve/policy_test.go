@@ -15,6 +15,7 @@ import (
 	"github.com/waybill-project/waybill/resolve"
 	"github.com/waybill-project/waybill/store"
 	"github.com/waybill-project/waybill/transport"
+	"github.com/waybill-project/waybill/transport/layout"
 )
 
 // says is a resolver with one answer: a digest of the text, or an error.
@@ -236,4 +237,6 @@ func TestPlacesSayWhoAnswered(t *testing.T) {
 
 type finds struct{}
 
-func (finds) Resolve(context.Context, name.Name) (ocispec.Descriptor, error) { return desc, nil }
+func (finds) Resolve(context.Context, name.Name) (layout.Found, error) {
+	return layout.Found{Descriptor: desc}, nil
+}

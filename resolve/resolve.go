@@ -14,6 +14,7 @@ import (
 	"github.com/waybill-project/waybill/name"
 	"github.com/waybill-project/waybill/store"
 	"github.com/waybill-project/waybill/transport"
+	"github.com/waybill-project/waybill/transport/layout"
 )
 
 // ErrNotFound: whoever was asked doesn't know the name.
@@ -44,7 +45,10 @@ type Resolution struct {
 	// Content is the manifest or index itself where it came with the answer.
 	// Like all content it is to be verified against Descriptor.
 	Content []byte
-	By      Testimony
+	// Index is the index that Descriptor stood in, where that is no blob: the
+	// index.json of a layout.
+	Index []byte
+	By    Testimony
 	// Hints are places that the same documents say may hold the image's blobs.
 	Hints []locate.Locator
 }
@@ -137,7 +141,7 @@ func (Digests) Resolve(_ context.Context, n name.Name, known ocispec.Descriptor)
 // Finder finds images in layouts and archives; layout.Transport,
 // archive.Transport and filetree.Tree are some.
 type Finder interface {
-	Resolve(ctx context.Context, n name.Name) (ocispec.Descriptor, error)
+	Resolve(ctx context.Context, n name.Name) (layout.Found, error)
 }
 
 // Local resolves names of layouts and archives, wherever they are.
@@ -147,7 +151,7 @@ type Local struct {
 
 // Resolve implements [Resolver].
 func (l Local) Resolve(ctx context.Context, n name.Name, _ ocispec.Descriptor) (Resolution, error) {
-	desc, err := l.Finder.Resolve(ctx, n)
+	found, err := l.Finder.Resolve(ctx, n)
 	if err != nil {
 		return Resolution{}, notFound(n, err)
 	}
@@ -155,7 +159,7 @@ func (l Local) Resolve(ctx context.Context, n name.Name, _ ocispec.Descriptor) (
 	if n.Kind == name.Place {
 		by.Resolver, by.URI = placeResolver(n.Path), n.Path
 	}
-	return Resolution{Descriptor: desc, By: by}, nil
+	return Resolution{Descriptor: found.Descriptor, Index: found.Index, By: by}, nil
 }
 
 // placeResolver says by which protocol a place says what it holds. Most are a

@@ -5,6 +5,8 @@ import (
 
 	"github.com/waybill-project/waybill/discovery"
 	"github.com/waybill-project/waybill/discovery/metalink"
+	ocidiscovery "github.com/waybill-project/waybill/discovery/oci"
+	"github.com/waybill-project/waybill/image"
 	"github.com/waybill-project/waybill/locate"
 	"github.com/waybill-project/waybill/name"
 )
@@ -43,6 +45,15 @@ func (a *app) locators(t *transports) ([]locate.Locator, error) {
 		all = append(all, locate.IPFS())
 	}
 	return all, nil
+}
+
+// within returns what reads the places that indexes name of what is in them.
+func (a *app) within(t *transports, n name.Name) *image.Extension {
+	var hostBased ocidiscovery.Name
+	if n.Kind == name.Host {
+		hostBased, _ = ocidiscovery.Parse(n.Path + "#" + n.Ref) // which parseName has checked
+	}
+	return ocidiscovery.Within(hostBased, t.about)
 }
 
 // further returns what makes more places of those that all locators yield; nil

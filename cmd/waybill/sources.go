@@ -116,6 +116,7 @@ func (a *app) request(cmd *cobra.Command, n name.Name, f *imageFlags) (pull.Requ
 		return req, err
 	}
 	req.Elsewhere = len(f.waybills) > 0
+	req.Within = a.within(t, n)
 	if req.Offline {
 		return req, nil
 	}

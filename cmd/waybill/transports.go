@@ -9,7 +9,6 @@ import (
 	"sync"
 
 	"github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/waybill-project/waybill/credentials"
 	"github.com/waybill-project/waybill/discovery/follow"
@@ -169,12 +168,12 @@ func (a *app) blobContent(d digest.Digest) (bittorrent.Content, int64, bool) {
 type finders map[string]resolve.Finder
 
 // Resolve implements [resolve.Finder].
-func (f finders) Resolve(ctx context.Context, n name.Name) (ocispec.Descriptor, error) {
+func (f finders) Resolve(ctx context.Context, n name.Name) (layout.Found, error) {
 	scheme, _, _ := strings.Cut(n.Path, ":")
 	if finder := f[strings.ToLower(scheme)]; finder != nil {
 		return finder.Resolve(ctx, n)
 	}
-	return ocispec.Descriptor{}, transport.Errorf(transport.ErrPermanent, n.Path, "no names are kept at places of scheme %q", scheme)
+	return layout.Found{}, transport.Errorf(transport.ErrPermanent, n.Path, "no names are kept at places of scheme %q", scheme)
 }
 
 // check says what is wrong with a URI the user gave as a source. One of a

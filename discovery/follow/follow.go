@@ -14,6 +14,7 @@ import (
 	"github.com/waybill-project/waybill/name"
 	"github.com/waybill-project/waybill/resolve"
 	"github.com/waybill-project/waybill/transport"
+	"github.com/waybill-project/waybill/transport/layout"
 	"github.com/waybill-project/waybill/transport/netclass"
 	"github.com/waybill-project/waybill/webdoc"
 )
@@ -145,27 +146,28 @@ func (c *Client) layout(ctx context.Context, t target.Target, want Request) (res
 		return resolve.Resolution{}, err
 	}
 	n.Digest = want.Digest
-	desc, err := find(ctx, n)
+	found, err := find(ctx, n)
 	if want.Ref != "" && want.Digest == "" && errors.Is(err, transport.ErrPermanent) {
 		n.Ref = want.Ref // several images
-		desc, err = find(ctx, n)
+		found, err = find(ctx, n)
 	}
 	if err != nil {
 		return resolve.Resolution{}, err
 	}
-	return resolve.Resolution{Descriptor: desc, By: resolve.Testimony{Resolver: t.Kind.String(), URI: t.URI}}, nil
+	by := resolve.Testimony{Resolver: t.Kind.String(), URI: t.URI}
+	return resolve.Resolution{Descriptor: found.Descriptor, Index: found.Index, By: by}, nil
 }
 
 // finder returns the name of what t holds, and who looks into it.
-func (c *Client) finder(t target.Target, want Request) (name.Name, func(context.Context, name.Name) (ocispec.Descriptor, error), error) {
+func (c *Client) finder(t target.Target, want Request) (name.Name, func(context.Context, name.Name) (layout.Found, error), error) {
 	if !t.Remote {
 		n, err := name.Parse(t.URI)
 		if err != nil {
 			return name.Name{}, nil, transport.Errorf(transport.ErrPermanent, t.URI, "%w", err)
 		}
-		return n, func(ctx context.Context, n name.Name) (ocispec.Descriptor, error) {
+		return n, func(ctx context.Context, n name.Name) (layout.Found, error) {
 			r, err := c.options.Local.Resolve(ctx, n, ocispec.Descriptor{})
-			return r.Descriptor, err
+			return layout.Found{Descriptor: r.Descriptor, Index: r.Index}, err
 		}, nil
 	}
 	uri := placeURI(t)

@@ -18,6 +18,7 @@ import (
 	"github.com/waybill-project/waybill/resolve"
 	"github.com/waybill-project/waybill/test/webhosts"
 	"github.com/waybill-project/waybill/transport"
+	"github.com/waybill-project/waybill/transport/layout"
 	"github.com/waybill-project/waybill/transport/netclass"
 )
 
@@ -211,12 +212,12 @@ func TestIndex(t *testing.T) {
 // finder knows layouts by their path.
 type finder map[string]ocispec.Descriptor
 
-func (f finder) Resolve(_ context.Context, n name.Name) (ocispec.Descriptor, error) {
+func (f finder) Resolve(_ context.Context, n name.Name) (layout.Found, error) {
 	d, ok := f[n.Path+" "+n.Ref]
 	if !ok {
-		return d, transport.Errorf(transport.ErrPermanent, n.Path, "several images")
+		return layout.Found{}, transport.Errorf(transport.ErrPermanent, n.Path, "several images")
 	}
-	return d, nil
+	return layout.Found{Descriptor: d}, nil
 }
 
 func TestLayouts(t *testing.T) {

@@ -46,11 +46,11 @@ func (c *Client) index(ctx context.Context, t target.Target, want Request) (reso
 	if len(parsed.Manifests) == 1 {
 		n.Ref = "" // whatever it is called
 	}
-	desc, err := layout.Select(parsed, n)
+	desc, err := layout.Select(parsed.Manifests, n)
 	if err != nil {
 		return resolve.Resolution{}, err
 	}
-	return resolve.Resolution{Descriptor: desc, By: by}, nil
+	return resolve.Resolution{Descriptor: desc, Index: doc.Content, By: by}, nil
 }
 
 // hasRefs reports whether a document is the index.json of a layout: a list of

@@ -40,6 +40,8 @@ type Engine struct {
 	Remote bool
 	// Floor is the narrowest network that may be asked on this engine's word.
 	Floor netclass.Class
+	// Priority is that of its routes.
+	Priority int
 }
 
 // Locator returns the locator of the engine's places; origin, which says who
@@ -62,7 +64,7 @@ func (e Engine) Locator(origin string) (locate.Locator, error) {
 				yield(transport.Route{}, fmt.Errorf("%s: CAS engine %q: %w", e.From, target.Shown(e.Template), err))
 				return
 			}
-			yield(transport.Route{URI: uri.String(), Source: source, Origin: origin, Remote: remote}, nil)
+			yield(transport.Route{URI: uri.String(), Priority: e.Priority, Source: source, Origin: origin, Remote: remote}, nil)
 		}
 	}), nil
 }

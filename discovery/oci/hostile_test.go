@@ -1,7 +1,6 @@
 package oci_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -14,9 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/waybill-project/waybill/discovery"
 	"github.com/waybill-project/waybill/discovery/oci"
-	"github.com/waybill-project/waybill/transport/netclass"
 	"github.com/waybill-project/waybill/uritmpl"
 )
 
@@ -182,34 +179,6 @@ func TestHostileExpressions(t *testing.T) {
 	}
 	w.wasNoted(t, oci.WellKnown, "more than 50000 states together")
 	w.wasNoted(t, oci.WellKnown, "the limit is 512")
-}
-
-func TestEnginesIn(t *testing.T) {
-	index := map[string]any{}
-	if err := json.Unmarshal([]byte(indexOf(entryOf(1, "", "a/{digest}", "https://10.0.0.1/{digest}"), entryOf(2, ""), entryOf(3, "", "a/{digest}", "file:///{digest}"))), &index); err != nil {
-		t.Fatal(err)
-	}
-	index["casEngines"] = engines(oci.ProtocolCASTemplate, "/all/{encoded}")
-	var notes []discovery.Note
-	like := oci.Engine{Base: mustURL(t, "https://example.com/i/x"), From: "the index", Remote: true, Floor: netclass.Private}
-	got, err := oci.EnginesIn([]byte(encode(index)), like, func(n discovery.Note) { notes = append(notes, n) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	blob := ocispec.Descriptor{Digest: digest.FromString("x")}
-	one, three := digest.FromString("1"), digest.FromString("3")
-	if r := routes(t, got.All, blob); !slices.Equal(r, []string{"https://example.com/all/" + blob.Digest.Encoded()}) {
-		t.Errorf("of all: %q", r)
-	}
-	if len(got.Of) != 2 || len(got.Of[one]) != 2 || len(got.Of[three]) != 1 || got.Of[one][0].Floor != netclass.Private || got.Of[one][1].Floor != netclass.Public {
-		t.Errorf("of one: %+v", got.Of)
-	}
-	if len(notes) != 1 || notes[0].Where != "the index" || !strings.Contains(notes[0].Text, `manifests[2].casEngines[1]: "file:`) {
-		t.Errorf("notes %+v", notes)
-	}
-	if _, err := oci.EnginesIn([]byte("{}"), like, nil); err == nil || !strings.Contains(err.Error(), "the index: ") {
-		t.Errorf("got %v", err)
-	}
 }
 
 // Places that are the same are one source, others are not.

@@ -4,16 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
 
-	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/waybill-project/waybill/discovery"
 	"github.com/waybill-project/waybill/image"
 	"github.com/waybill-project/waybill/internal/strictjson"
-	"github.com/waybill-project/waybill/transport/netclass"
-	"github.com/waybill-project/waybill/uritmpl"
 )
 
 // index is what is read from an index.
@@ -90,40 +85,4 @@ func (n Name) isCalled(desc ocispec.Descriptor) bool {
 	}
 	called := desc.Annotations[ocispec.AnnotationRefName]
 	return called == n.Fragment || called == n.String()
-}
-
-// IndexEngines are the CAS engines that stand in an index.
-type IndexEngines struct {
-	// All may hold any blob of the index.
-	All []Engine
-	// Of may hold the blobs of the manifest with that digest.
-	Of map[digest.Digest][]Engine
-}
-
-// EnginesIn returns the CAS engines in an index that was read otherwise, such as
-// one within an index. like is an [Engine] without a template: its Base, Name,
-// From and Remote are those of the index, and its Floor that of the host the
-// index came from. note, which may be nil, is told of entries that can't be
-// used. What is no index, or malformed, is an error.
-func EnginesIn(content []byte, like Engine, note func(discovery.Note)) (IndexEngines, error) {
-	n := notes{where: like.From, note: note}
-	defer n.end()
-	x, err := parseIndex("", content, func(ocispec.Descriptor) bool { return true }, n.add)
-	if err != nil {
-		return IndexEngines{}, fmt.Errorf("%s: %w", like.From, err)
-	}
-	set := engineSet{}
-	floor := func(u *url.URL) netclass.Class {
-		if !like.Remote || like.Base != nil && uritmpl.Origin(u) == uritmpl.Origin(like.Base) {
-			return like.Floor
-		}
-		return netclass.Public
-	}
-	engines := IndexEngines{All: set.add(nil, x.cas, like, floor, n.add), Of: map[digest.Digest][]Engine{}}
-	for i, desc := range x.manifests {
-		if made := set.add(engines.Of[desc.Digest], x.on[i], like, floor, n.add); len(made) > 0 {
-			engines.Of[desc.Digest] = made
-		}
-	}
-	return engines, nil
 }

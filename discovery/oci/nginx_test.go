@@ -63,8 +63,8 @@ func TestNginx(t *testing.T) {
 			fetch := func(ctx context.Context, desc ocispec.Descriptor) ([]byte, error) {
 				return w.blob(ctx, append(c.CASEngines, answer.CASEngines...), desc)
 			}
-			documents := func(ctx context.Context, desc ocispec.Descriptor) (image.Content, error) {
-				b, err := fetch(ctx, desc)
+			documents := func(ctx context.Context, n image.Node) (image.Content, error) {
+				b, err := fetch(ctx, n.Descriptor)
 				return image.Bytes(b), err
 			}
 			n := 0

@@ -145,8 +145,8 @@ func (h *handle) blob(e extent) local.Blob {
 	return local.Blob{URI: h.uri, ReaderAt: h.tarball(), Start: e.offset, Size: e.size, Closer: h}
 }
 
-// ociEntries returns the entries of the index.json in the archive.
-func (h *handle) ociEntries(n name.Name) ([]ocispec.Descriptor, error) {
+// ociIndex returns the index.json in the archive.
+func (h *handle) ociIndex(n name.Name) ([]byte, error) {
 	marker, err := h.read(ocispec.ImageLayoutFile, maxLayoutFile)
 	if errors.Is(err, errNoMember) {
 		return nil, transport.Errorf(transport.ErrPermanent, h.uri, "%s isn't an OCI archive: it has no %s member%s", path.Base(n.Path), ocispec.ImageLayoutFile, h.maybeDocker())
@@ -161,11 +161,7 @@ func (h *handle) ociEntries(n name.Name) ([]ocispec.Descriptor, error) {
 	if err != nil {
 		return nil, h.broken(err)
 	}
-	index, err := layout.ParseIndex(n, content)
-	if err != nil {
-		return nil, err
-	}
-	return index.Manifests, nil
+	return content, nil
 }
 
 // broken returns err as one about the archive where a member is missing that

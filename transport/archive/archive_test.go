@@ -153,8 +153,8 @@ func TestDockerLayers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			localtest.CheckImage(t, tr, transport.Route{URI: n.String()}, desc)
-			raw, err := localtest.ReadAll(t.Context(), tr, transport.Route{URI: n.String()}, desc, 0, desc.Size)
+			localtest.CheckImage(t, tr, transport.Route{URI: n.String()}, desc.Descriptor)
+			raw, err := localtest.ReadAll(t.Context(), tr, transport.Route{URI: n.String()}, desc.Descriptor, 0, desc.Size)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -192,17 +192,17 @@ func TestModernDockerArchive(t *testing.T) {
 		t.Errorf("as oci-archive: %s", desc.Digest)
 	}
 	// As the source of an image that was resolved elsewhere, both serve it.
-	localtest.CheckImage(t, tr, transport.Route{URI: "oci-archive:" + path}, desc)
-	localtest.CheckImage(t, tr, transport.Route{URI: "docker-archive:" + path}, desc)
+	localtest.CheckImage(t, tr, transport.Route{URI: "oci-archive:" + path}, desc.Descriptor)
+	localtest.CheckImage(t, tr, transport.Route{URI: "docker-archive:" + path}, desc.Descriptor)
 
 	made, err := tr.Resolve(t.Context(), name.Name{Kind: name.DockerArchive, Path: path, Ref: "thing:v1"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if made.MediaType != image.MediaTypeDockerManifest || made.Digest != localtest.SkopeoDigest(t, "docker-archive:"+path) {
-		t.Errorf("as docker-archive: %+v", made)
+		t.Errorf("as docker-archive: %+v", made.Descriptor)
 	}
-	localtest.CheckImage(t, tr, transport.Route{URI: "docker-archive:" + path}, made)
+	localtest.CheckImage(t, tr, transport.Route{URI: "docker-archive:" + path}, made.Descriptor)
 }
 
 func TestRefusedArchives(t *testing.T) {
@@ -345,8 +345,8 @@ func TestChangedFile(t *testing.T) {
 	if err != nil || after.Digest == before.Digest {
 		t.Fatalf("still %s, %v", after.Digest, err)
 	}
-	localtest.CheckImage(t, tr, transport.Route{URI: n.String()}, after)
-	if _, err := localtest.ReadAll(t.Context(), tr, transport.Route{URI: n.String()}, before, 0, before.Size); !errors.Is(err, transport.ErrNotFound) {
+	localtest.CheckImage(t, tr, transport.Route{URI: n.String()}, after.Descriptor)
+	if _, err := localtest.ReadAll(t.Context(), tr, transport.Route{URI: n.String()}, before.Descriptor, 0, before.Size); !errors.Is(err, transport.ErrNotFound) {
 		t.Errorf("what was there before: %v", err)
 	}
 }
@@ -366,7 +366,7 @@ func TestConcurrentUse(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			localtest.CheckImage(t, tr, transport.Route{URI: n.String()}, desc)
+			localtest.CheckImage(t, tr, transport.Route{URI: n.String()}, desc.Descriptor)
 		})
 	}
 	wg.Wait()
@@ -411,7 +411,7 @@ func FuzzArchive(f *testing.F) {
 		var e *transport.Error
 		switch {
 		case err == nil && docker:
-			raw, err := localtest.ReadAll(t.Context(), tr, transport.Route{URI: n.String()}, desc, 0, desc.Size)
+			raw, err := localtest.ReadAll(t.Context(), tr, transport.Route{URI: n.String()}, desc.Descriptor, 0, desc.Size)
 			if err != nil || digest.FromBytes(raw) != desc.Digest {
 				t.Errorf("the manifest that was made: %d bytes, %v", len(raw), err)
 			}

@@ -251,7 +251,7 @@ func (h *handle) resolveDocker(ctx context.Context, n name.Name) (ocispec.Descri
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}
-	return layout.Select(&image.Document{Manifests: entries}, n)
+	return layout.Select(entries, n)
 }
 
 // dockerEntries returns one descriptor for each tag of each image, and one

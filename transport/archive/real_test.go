@@ -78,13 +78,13 @@ func TestRealArchives(t *testing.T) {
 			if want := localtest.SkopeoDigest(t, tt.skopeo); desc.Digest != want {
 				t.Errorf("resolved to %s, skopeo says %s", desc.Digest, want)
 			}
-			roles := localtest.CheckImage(t, tr, transport.Route{URI: n.String()}, desc)
+			roles := localtest.CheckImage(t, tr, transport.Route{URI: n.String()}, desc.Descriptor)
 			if len(roles) != tt.blobs || roles[0] != image.RoleManifest {
 				t.Errorf("blobs %v, want %d", roles, tt.blobs)
 			}
 			// Another process, that never resolved anything, finds the same.
 			fresh := &archive.Transport{TempDir: t.TempDir()}
-			localtest.CheckImage(t, fresh, transport.Route{URI: name.Name{Kind: tt.kind, Path: n.Path}.String()}, desc)
+			localtest.CheckImage(t, fresh, transport.Route{URI: name.Name{Kind: tt.kind, Path: n.Path}.String()}, desc.Descriptor)
 		})
 	}
 

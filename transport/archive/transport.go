@@ -133,37 +133,26 @@ func (t *Transport) find(ctx context.Context, route transport.Route, desc ocispe
 	return b, nil
 }
 
-// Resolve returns the descriptor of the image that n means, a
-// [name.OCIArchive] or [name.DockerArchive]: see [layout.Select]. In a
-// docker-archive the refs are the RepoTags, "@N" is the N-th image of
-// manifest.json, and the digest is that of the manifest that is made for it.
-func (t *Transport) Resolve(ctx context.Context, n name.Name) (ocispec.Descriptor, error) {
+// Resolve returns the image that n means, a [name.OCIArchive] or
+// [name.DockerArchive]: see [layout.Find]. In a docker-archive the refs are the
+// RepoTags, "@N" is the N-th image of manifest.json, and the digest is that of the
+// manifest that is made for it.
+func (t *Transport) Resolve(ctx context.Context, n name.Name) (layout.Found, error) {
 	h, err := t.open(ctx, n, n.String())
 	if err != nil {
-		return ocispec.Descriptor{}, err
+		return layout.Found{}, err
 	}
 	defer h.Close()
+	var found layout.Found
 	if n.Kind == name.DockerArchive {
-		desc, err := h.resolveDocker(ctx, n)
-		return desc, failIf(ctx, n, err)
+		found.Descriptor, err = h.resolveDocker(ctx, n)
+		return found, failIf(ctx, n, err)
 	}
-	entries, err := h.ociEntries(n)
-	if err != nil {
-		return ocispec.Descriptor{}, fail(ctx, n.String(), err)
+	index, err := h.ociIndex(n)
+	if err == nil {
+		found, err = layout.Find(n, index, func(file string) ([]byte, error) { return h.read(file, maxDocument) })
 	}
-	desc, err := layout.Select(&image.Document{Manifests: entries}, n)
-	if n.Digest == "" || !errors.Is(err, transport.ErrNotFound) {
-		return desc, err
-	}
-	file, err := layout.BlobPath(n.Digest)
-	if err != nil {
-		return ocispec.Descriptor{}, fail(ctx, n.String(), err)
-	}
-	content, err := h.read(file, maxDocument)
-	if err != nil {
-		return ocispec.Descriptor{}, fail(ctx, n.String(), err)
-	}
-	return layout.Describe(n, content)
+	return found, failIf(ctx, n, err)
 }
 
 // Entries returns the descriptors of the images in the archive: the entries
@@ -179,8 +168,11 @@ func (t *Transport) Entries(ctx context.Context, n name.Name) ([]ocispec.Descrip
 		entries, err := h.dockerEntries(ctx)
 		return entries, failIf(ctx, n, err)
 	}
-	entries, err := h.ociEntries(n)
-	return entries, failIf(ctx, n, err)
+	index, err := h.ociIndex(n)
+	if err != nil {
+		return nil, fail(ctx, n.String(), err)
+	}
+	return layout.Entries(n, index)
 }
 
 func failIf(ctx context.Context, n name.Name, err error) error {

@@ -16,27 +16,16 @@ import (
 // maxLayoutFile is the largest oci-layout file that is read, in bytes.
 const maxLayoutFile = 4096
 
-// Resolve returns the descriptor of the image that n, a [name.Place], means in
-// the OCI layout there: see [layout.Select]. A digest that index.json doesn't
-// hold may also be that of a manifest or index deeper in the layout.
-func (t *Tree) Resolve(ctx context.Context, n name.Name) (ocispec.Descriptor, error) {
+// Resolve returns the image that n, a [name.Place], means in the OCI layout there:
+// see [layout.Find].
+func (t *Tree) Resolve(ctx context.Context, n name.Name) (layout.Found, error) {
 	index, err := t.readIndex(ctx, n)
 	if err != nil {
-		return ocispec.Descriptor{}, err
+		return layout.Found{}, err
 	}
-	desc, err := layout.Select(index, n)
-	if n.Digest == "" || !errors.Is(err, transport.ErrNotFound) {
-		return desc, err
-	}
-	file, err := layout.BlobPath(n.Digest)
-	if err != nil {
-		return ocispec.Descriptor{}, transport.Errorf(transport.ErrPermanent, n.Path, "%w", err)
-	}
-	content, err := t.readFile(ctx, n.Path, file, image.MaxDocument)
-	if err != nil {
-		return ocispec.Descriptor{}, err
-	}
-	return layout.Describe(n, content)
+	return layout.Find(n, index, func(file string) ([]byte, error) {
+		return t.readFile(ctx, n.Path, file, image.MaxDocument)
+	})
 }
 
 // Entries returns the descriptors in the index.json of the layout at n, in its
@@ -46,10 +35,10 @@ func (t *Tree) Entries(ctx context.Context, n name.Name) ([]ocispec.Descriptor, 
 	if err != nil {
 		return nil, err
 	}
-	return index.Manifests, nil
+	return layout.Entries(n, index)
 }
 
-func (t *Tree) readIndex(ctx context.Context, n name.Name) (*image.Document, error) {
+func (t *Tree) readIndex(ctx context.Context, n name.Name) ([]byte, error) {
 	if n.Kind != name.Place {
 		return nil, transport.Errorf(transport.ErrPermanent, n.String(), "not the URI of a place")
 	}
@@ -64,7 +53,7 @@ func (t *Tree) readIndex(ctx context.Context, n name.Name) (*image.Document, err
 	if err != nil {
 		return nil, notLayout(n, ocispec.ImageIndexFile, err)
 	}
-	return layout.ParseIndex(n, content)
+	return content, nil
 }
 
 // notLayout says what a missing file means.

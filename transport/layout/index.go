@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -22,18 +23,51 @@ const annotationImageName = "io.containerd.image.name"
 // maxListed bounds how many refs an error lists.
 const maxListed = 20
 
-// ParseIndex reads an index.json. n is for errors.
-func ParseIndex(n name.Name, content []byte) (*image.Document, error) {
+// Entries returns the descriptors in an index.json, in its order. n is for errors.
+func Entries(n name.Name, content []byte) ([]ocispec.Descriptor, error) {
 	index, err := image.Parse(ocispec.MediaTypeImageIndex, content)
 	if err != nil {
 		return nil, transport.Errorf(transport.ErrPermanent, n.String(), "%s: %w", ocispec.ImageIndexFile, err)
 	}
-	return index, nil
+	return index.Manifests, nil
 }
 
-// Describe returns the descriptor of a manifest or index whose content was
+// Found is an image that was found in a layout.
+type Found struct {
+	// Descriptor is the image's.
+	ocispec.Descriptor
+	// Index is the content of the index.json it stands in. It is nil where it stands
+	// in none.
+	Index []byte
+}
+
+// Find returns the image that n means in a layout with the index.json index: see
+// [Select]. A digest that doesn't stand in it may be that of a manifest or index
+// deeper in the layout, which read returns by its path in the layout.
+func Find(n name.Name, index []byte, read func(file string) ([]byte, error)) (Found, error) {
+	entries, err := Entries(n, index)
+	if err != nil {
+		return Found{}, err
+	}
+	desc, err := Select(entries, n)
+	if n.Digest == "" || !errors.Is(err, transport.ErrNotFound) {
+		return Found{desc, index}, err
+	}
+	file, err := BlobPath(n.Digest)
+	if err != nil {
+		return Found{}, transport.Errorf(transport.ErrPermanent, n.String(), "%w", err)
+	}
+	content, err := read(file)
+	if err != nil {
+		return Found{}, err
+	}
+	desc, err = describe(n, content)
+	return Found{Descriptor: desc}, err
+}
+
+// describe returns the descriptor of a manifest or index whose content was
 // found under n.Digest, after checking that it has that digest.
-func Describe(n name.Name, content []byte) (ocispec.Descriptor, error) {
+func describe(n name.Name, content []byte) (ocispec.Descriptor, error) {
 	d, err := blobdigest.FromBytes(n.Digest.Algorithm(), content)
 	if err == nil && d != n.Digest {
 		err = fmt.Errorf("the content has digest %s", d)
@@ -58,7 +92,7 @@ func Ref(desc ocispec.Descriptor) string {
 	return desc.Annotations[annotationImageName]
 }
 
-// Select returns the entry of a layout's index.json that n means, by the
+// Select returns the entry, of those in a layout's index.json, that n means, by the
 // first of these that n has:
 //
 //   - its digest;
@@ -72,8 +106,7 @@ func Ref(desc ocispec.Descriptor) string {
 //
 // None is [transport.ErrNotFound]; several different ones are
 // [transport.ErrPermanent]; both errors list the refs there are.
-func Select(index *image.Document, n name.Name) (ocispec.Descriptor, error) {
-	entries := index.Manifests
+func Select(entries []ocispec.Descriptor, n name.Name) (ocispec.Descriptor, error) {
 	var found []ocispec.Descriptor
 	switch {
 	case n.Digest != "":

@@ -104,30 +104,18 @@ func BlobPath(d digest.Digest) (string, error) {
 	return path.Join(ocispec.ImageBlobsDir, d.Algorithm().String(), d.Encoded()), nil
 }
 
-// Resolve returns the descriptor of the image that n, a [name.Layout], means:
-// see [Select]. A digest that index.json doesn't hold may also be that of a
-// manifest or index deeper in the layout.
-func (t Transport) Resolve(ctx context.Context, n name.Name) (ocispec.Descriptor, error) {
+// Resolve returns the image that n, a [name.Layout], means: see [Find].
+func (t Transport) Resolve(ctx context.Context, n name.Name) (Found, error) {
 	if err := ctx.Err(); err != nil {
-		return ocispec.Descriptor{}, err
+		return Found{}, err
 	}
 	index, err := readIndex(n)
 	if err != nil {
-		return ocispec.Descriptor{}, err
+		return Found{}, err
 	}
-	desc, err := Select(index, n)
-	if n.Digest == "" || !errors.Is(err, transport.ErrNotFound) {
-		return desc, err
-	}
-	file, err := BlobPath(n.Digest)
-	if err != nil {
-		return ocispec.Descriptor{}, transport.Errorf(transport.ErrPermanent, n.String(), "%w", err)
-	}
-	content, err := local.ReadFile(n.String(), n.Path, file, image.MaxDocument)
-	if err != nil {
-		return ocispec.Descriptor{}, err
-	}
-	return Describe(n, content)
+	return Find(n, index, func(file string) ([]byte, error) {
+		return local.ReadFile(n.String(), n.Path, file, image.MaxDocument)
+	})
 }
 
 // Entries returns the descriptors in the layout's index.json, in its order.
@@ -140,10 +128,10 @@ func (t Transport) Entries(ctx context.Context, n name.Name) ([]ocispec.Descript
 	if err != nil {
 		return nil, err
 	}
-	return index.Manifests, nil
+	return Entries(n, index)
 }
 
-func readIndex(n name.Name) (*image.Document, error) {
+func readIndex(n name.Name) ([]byte, error) {
 	if n.Kind != name.Layout {
 		return nil, transport.Errorf(transport.ErrPermanent, n.String(), "not the name of an OCI layout; write oci:DIR[:REF]")
 	}
@@ -161,7 +149,7 @@ func readIndex(n name.Name) (*image.Document, error) {
 	if err != nil {
 		return nil, err
 	}
-	return ParseIndex(n, content)
+	return content, nil
 }
 
 // notLayout says what to do about a directory that is there and no layout.

@@ -57,12 +57,12 @@ func TestRealLayouts(t *testing.T) {
 			if want := localtest.SkopeoDigest(t, "oci:"+tt.dir+":"+tt.skopeo); desc.Digest != want {
 				t.Errorf("resolved to %s, skopeo says %s", desc.Digest, want)
 			}
-			roles := localtest.CheckImage(t, layout.Transport{}, transport.Route{URI: layout.URI(tt.dir)}, desc)
+			roles := localtest.CheckImage(t, layout.Transport{}, transport.Route{URI: layout.URI(tt.dir)}, desc.Descriptor)
 			if len(roles) != tt.blobs || roles[0] != image.RoleManifest || roles[1] != image.RoleConfig {
 				t.Errorf("blobs %v, want %d", roles, tt.blobs)
 			}
 			// The ref in the URI of a route has no meaning.
-			localtest.CheckImage(t, layout.Transport{}, transport.Route{URI: layout.URI(tt.dir) + ":nothing"}, desc)
+			localtest.CheckImage(t, layout.Transport{}, transport.Route{URI: layout.URI(tt.dir) + ":nothing"}, desc.Descriptor)
 		})
 	}
 	entries, err := layout.Transport{}.Entries(t.Context(), name.Name{Kind: name.Layout, Path: skopeo})
@@ -179,7 +179,7 @@ func TestResolveDeeperDigest(t *testing.T) {
 	put(good, inner)
 	put(lie, inner)
 	put(layer, "layer")
-	resolve := func(d digest.Digest) (ocispec.Descriptor, error) {
+	resolve := func(d digest.Digest) (layout.Found, error) {
 		return layout.Transport{}.Resolve(t.Context(), name.Name{Kind: name.Layout, Path: dir, Digest: d})
 	}
 	if desc, err := resolve(good); err != nil || desc.MediaType != ocispec.MediaTypeImageIndex || desc.Size != int64(len(inner)) {
@@ -298,11 +298,11 @@ func FuzzSelect(f *testing.F) {
 		if err != nil {
 			return
 		}
-		index, err := layout.ParseIndex(n, []byte(content))
+		entries, err := layout.Entries(n, []byte(content))
 		if err != nil {
 			return
 		}
-		desc, err := layout.Select(index, n)
+		desc, err := layout.Select(entries, n)
 		if err != nil {
 			if strings.Contains(err.Error(), "\n") {
 				t.Errorf("not one line: %q", err)

@@ -14,6 +14,7 @@ import (
 	"github.com/waybill-project/waybill/transport/filetree"
 	"github.com/waybill-project/waybill/transport/httpclient"
 	"github.com/waybill-project/waybill/transport/httprange"
+	"github.com/waybill-project/waybill/transport/layout"
 )
 
 // Transport is the [transport.Transport] and [transport.Sizer] of buckets, and
@@ -72,11 +73,11 @@ func (t *Transport) Size(ctx context.Context, route transport.Route, desc ocispe
 	return size, plain(err)
 }
 
-// Resolve returns the descriptor of the image that n means in the OCI layout
-// there; see [filetree.Tree.Resolve].
-func (t *Transport) Resolve(ctx context.Context, n name.Name) (ocispec.Descriptor, error) {
-	desc, err := t.tree.Resolve(ctx, n)
-	return desc, plain(err)
+// Resolve returns the image that n means in the OCI layout there; see
+// [filetree.Tree.Resolve].
+func (t *Transport) Resolve(ctx context.Context, n name.Name) (layout.Found, error) {
+	found, err := t.tree.Resolve(ctx, n)
+	return found, plain(err)
 }
 
 // Entries returns the descriptors in the index.json of the layout at n, in its

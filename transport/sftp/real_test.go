@@ -252,7 +252,7 @@ func TestLayoutName(t *testing.T) {
 	if err != nil || got.Digest != desc.Digest || got.Size != 500 {
 		t.Fatalf("%+v, %v", got, err)
 	}
-	r, err := f.tr.Open(t.Context(), f.route(), got, 0, got.Size)
+	r, err := f.tr.Open(t.Context(), f.route(), got.Descriptor, 0, got.Size)
 	if err != nil {
 		t.Fatal(err)
 	}

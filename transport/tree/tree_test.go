@@ -28,7 +28,7 @@ func TestTreeOfLayout(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, d := range []string{dir, filepath.Join(dir, "blobs")} {
-		roles := localtest.CheckImage(t, tree.Transport{}, transport.Route{URI: tree.URI(d)}, root)
+		roles := localtest.CheckImage(t, tree.Transport{}, transport.Route{URI: tree.URI(d)}, root.Descriptor)
 		if len(roles) != 4 || roles[0] != image.RoleManifest {
 			t.Errorf("%s: %v", d, roles)
 		}

@@ -130,8 +130,8 @@ func ReadAll(ctx context.Context, tr transport.Transport, route transport.Route,
 // them against their digests, and returns what roles they had.
 func CheckImage(t testing.TB, tr transport.Transport, route transport.Route, root ocispec.Descriptor) []image.Role {
 	t.Helper()
-	fetch := func(ctx context.Context, desc ocispec.Descriptor) (image.Content, error) {
-		b, err := ReadAll(ctx, tr, route, desc, 0, desc.Size)
+	fetch := func(ctx context.Context, n image.Node) (image.Content, error) {
+		b, err := ReadAll(ctx, tr, route, n.Descriptor, 0, n.Descriptor.Size)
 		return image.Bytes(b), err
 	}
 	var roles []image.Role

@@ -1,0 +1,120 @@
+package oci
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"net/url"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/waybill-project/waybill/discovery"
+	"github.com/waybill-project/waybill/image"
+	"github.com/waybill-project/waybill/locate"
+	"github.com/waybill-project/waybill/transport"
+	"github.com/waybill-project/waybill/transport/netclass"
+)
+
+// Within is the extension of indexes that CAS engines are, for those that no
+// discovery document leads to: from a registry, from a layout, within another. What
+// it reads is a [locate.Locator] of what is below; nil where no engine can be used.
+//
+// Whoever made the index wrote them, so that they lead to public networks only, by
+// https, and come after the places that the user knows. Where the index was had
+// changes nothing, so that a template can't be relative. n, which may be zero, is
+// the image's name. note, which may be nil, is told of entries that can't be used,
+// by one goroutine at a time.
+func Within(n Name, note func(discovery.Note)) *image.Extension {
+	w := &within{name: n, note: note, noted: map[place]bool{}}
+	return &image.Extension{Member: "casEngines", Max: MaxDocument, Read: w.read}
+}
+
+type within struct {
+	name Name
+	note func(discovery.Note)
+
+	mu    sync.Mutex
+	noted map[place]bool // those that notes were made about, a bounded number
+}
+
+// place is where engines stand.
+type place struct {
+	index digest.Digest
+	path  string
+}
+
+// read makes a locator of the engines in one place.
+func (w *within) read(v image.Value) any {
+	where := "index.json"
+	if v.Index != "" {
+		where = "index " + string(v.Index)
+	}
+	var found inOrder
+	w.noting(place{v.Index, v.Path}, where, func(note func(string)) {
+		list, err := readValue(v, note)
+		if err != nil {
+			note(fmt.Sprintf("%s: %v; ignored", v.Path, err))
+			return
+		}
+		like := Engine{Name: w.name, From: where, Remote: true, Priority: locate.RemotePriority}
+		public := func(*url.URL) netclass.Class { return netclass.Public }
+		for _, e := range (engineSet{}).add(nil, list, like, public, note) {
+			l, err := e.Locator("casEngines of " + where)
+			if err != nil {
+				note(err.Error())
+				continue
+			}
+			found = append(found, l)
+		}
+	})
+	if found == nil {
+		return nil
+	}
+	return found
+}
+
+// noting has do make notes about a place, where it is the first time: a walk may
+// read one twice.
+func (w *within) noting(at place, where string, do func(note func(string))) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := notes{where: where, note: w.note}
+	if w.noted[at] || len(w.noted) == MaxNotes {
+		n.note = nil
+	}
+	do(n.add)
+	n.end()
+	if n.n > 0 && len(w.noted) < MaxNotes {
+		w.noted[at] = true
+	}
+}
+
+// readValue reads the engines of one place.
+func readValue(v image.Value, note func(string)) (list []entry, err error) {
+	if v.JSON == nil {
+		return nil, fmt.Errorf("%d bytes; the limit is %d", v.Size, MaxDocument)
+	}
+	r, err := newReader(v.JSON)
+	if err != nil {
+		return nil, err
+	}
+	return list, readEngines(r, &list, v.Path, ProtocolCASTemplate, note)
+}
+
+// inOrder is a locator of the places of all.
+type inOrder []locate.Locator
+
+// Locate implements [locate.Locator].
+func (all inOrder) Locate(ctx context.Context, desc ocispec.Descriptor) iter.Seq2[transport.Route, error] {
+	return func(yield func(transport.Route, error) bool) {
+		for _, l := range all {
+			for r, err := range l.Locate(ctx, desc) {
+				if !yield(r, err) {
+					return
+				}
+			}
+		}
+	}
+}
