@@ -99,37 +99,17 @@ func (t *transfer) take(l *lane, from int64) *claim {
 	if i == len(el) {
 		return nil
 	}
-	r := el[i]
-	r.start = max(r.start, from)
+	r := t.whole(l.m, el, i, from)
 	n := t.chunk(l, el)
+	if n == 0 {
+		return nil
+	}
 	end := r.end // no crumbs
 	if r.len() >= n+n/2 {
-		end = min(onGrain(r.start+n, n), r.end)
+		end = min(t.cut(l.m, r.start+n, n), r.end)
 	}
 	t.unclaimed.remove(r.start, end)
 	return t.newClaim(l, r.start, end)
-}
-
-// Cuts between claims fall on multiples of a grain, a power of two that is
-// small beside the claim: places that keep a blob in blocks of their own (the
-// pieces of BitTorrent, the blocks of IPFS) would otherwise send one for the end
-// of a claim and once more, for another, for its beginning.
-const (
-	grainMin = 64 << 10
-	grainMax = 1 << 20
-)
-
-// onGrain returns the multiple of the grain at or after at, for a claim of n
-// bytes.
-func onGrain(at, n int64) int64 {
-	grain := int64(grainMax)
-	for grain > n/8 && grain > grainMin {
-		grain /= 2
-	}
-	if n < 2*grain {
-		return at
-	}
-	return at + (grain-at%grain)%grain
 }
 
 // beyondStreams returns where those who can begin anywhere should, so that they
@@ -156,7 +136,8 @@ func (t *transfer) beyondStreams() int64 {
 // chunk says how much l should claim: a second's worth, growing no faster than
 // fourfold, and towards the end no more than half of its share of what is
 // left, so that all lanes finish together; but so much that the wait for the
-// source's answers is hidden behind it.
+// source's answers is hidden behind it. Where the lane has all that it will get
+// done until the others have finished, that is nothing.
 func (t *transfer) chunk(l *lane, el spans) int64 {
 	rate, latency := l.m.src.speed()
 	if l.rate > 0 {
@@ -167,7 +148,7 @@ func (t *transfer) chunk(l *lane, el spans) int64 {
 	case rate > 0:
 		n = int64(rate * chunkTime.Seconds())
 	case l.m.turn > 0:
-		n *= 4 // it sends a lot at a time, when it does
+		n *= 8 // it sends a lot at a time, when it does
 	}
 	switch {
 	case l.chunk > 0 && rate > 0:
@@ -176,13 +157,25 @@ func (t *transfer) chunk(l *lane, el spans) int64 {
 		n = 4 * l.chunk // the last was through before its rate could be told
 	}
 	var all float64
+	left, mine := el.size(), int64(0)
 	for c := range t.claims {
-		if c.lane != l && c.lane.cur == c {
+		switch owed := c.end - c.pos; {
+		case c.lane == l:
+			mine += owed
+			left += owed
+		case c.lane.cur == c:
 			all += c.lane.rate
+			left += owed
 		}
 	}
 	if rate > 0 {
 		share := int64(float64(el.size()) * rate / (all + rate))
+		if mine > 0 && all > 0 {
+			share = min(share, int64(float64(left)*rate/(all+rate))-mine)
+			if worth := int64(rate * latency.Seconds()); share < min(worth, chunkMin) {
+				return 0
+			}
+		}
 		if all > 0 {
 			n = min(n, share/2)
 		}
@@ -383,14 +376,15 @@ func (t *transfer) steal(l *lane, now time.Time) *claim {
 		return nil // it will be done before we have begun
 	}
 	share := int64(mine * (left - theirs*latency.Seconds()) / (theirs + mine))
+	cuts := l.m.chunks.coarser(victim.lane.m.chunks)
 	switch {
 	case victim.end-victim.pos-share < stealMin/4 && share > 0: // it hardly moves
 		start, end := victim.pos, victim.end
 		victim.release(victim.fault(now, mine))
 		t.stolen(l, victim, start, end)
 		return t.newClaim(l, start, end)
-	case share >= stealMin:
-		start, end := victim.end-share, victim.end
+	case share >= stealMin && cuts.up(victim.end-share) < victim.end:
+		start, end := cuts.up(victim.end-share), victim.end
 		victim.end = start
 		l.cut = victim
 		t.stolen(l, victim, start, end)

@@ -144,6 +144,11 @@ func (l *lane) open(c *claim) {
 	}
 	if c.err == nil {
 		l.m.src.opened(time.Since(c.sent))
+		if cuts := chunksOf(c.body); cuts.size > 0 {
+			t.mu.Lock()
+			l.m.chunks = cuts
+			t.mu.Unlock()
+		}
 	}
 	close(c.opened)
 }
@@ -158,7 +163,7 @@ func (l *lane) openAhead(c *claim) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	_, latency := l.m.src.speed()
-	if l.ahead != nil || l.m.serial || l.retire || t.over || !c.soon(latency*3/2, time.Now()) {
+	if l.ahead != nil || l.m.serial || l.retire || t.over || !c.soon(min(latency*3/2, chunkTime/2), time.Now()) {
 		return
 	}
 	if l.ahead = t.take(l, 0); l.ahead != nil {

@@ -84,6 +84,7 @@ type member struct {
 	working bool          // it brought bytes, and has not failed since
 	stalls  int           // how often it stood still since it last brought any
 	serial  bool          // it refuses a request while it answers another
+	chunks  chunks        // how it keeps the blob, as far as it said
 	lanes   int           // connections in use
 	width   int           // connections allowed
 	trial   trial         // whether one more connection helps

@@ -33,6 +33,8 @@ type virtual struct {
 	crawls   float64 // bytes a second instead of rate
 	most     int     // connections at a time; more are refused with 429
 	mute     bool    // never answers
+	chunk    int64   // it sends only whole chunks of so many bytes, where not 0,
+	first    int64   // one of which begins here
 	revives  time.Duration
 	t        *virtualTest
 	name     string
@@ -118,8 +120,12 @@ func TestVirtual(t *testing.T) {
 		"whole only, slow, resumed": {size: 100 * vmb, resumed: spans{{0, 90 * vmb}}, wasted: 90 * vmb,
 			sources: []*virtual{{rate: 1 * vmb, whole: true}}, within: 101 * time.Second, requests: 2},
 		"whole only and ranges": {size: 100 * vmb, sources: []*virtual{{rate: 20 * vmb, whole: true}, {rate: 20 * vmb}}, within: 3500 * ms, wasted: 50 * vmb, requests: 30},
-		"one connection only":   {size: 100 * vmb, sources: []*virtual{{rate: 20 * vmb, latency: 20 * ms, most: 1}}, within: 6 * time.Second, requests: 30},
-		"two connections only":  {size: 200 * vmb, sources: []*virtual{{rate: 20 * vmb, conn: 5 * vmb, most: 2}}, within: 22 * time.Second, wasted: vmb, requests: 60},
+		"in chunks": {size: 200 * vmb, within: 4300 * ms, wasted: 10 * vmb, requests: 120,
+			sources: alike(3, 10*vmb, 0, &virtual{rate: 10 * vmb, chunk: 1 << 20}, &virtual{rate: 10 * vmb, chunk: 4 << 20, first: -1_000_000})},
+		"only in chunks": {size: 200 * vmb, within: 10500 * ms, wasted: 8 * vmb, requests: 60,
+			sources: alike(0, 0, 0, &virtual{rate: 10 * vmb, chunk: 1 << 20}, &virtual{rate: 10 * vmb, chunk: 1 << 20})},
+		"one connection only":  {size: 100 * vmb, sources: []*virtual{{rate: 20 * vmb, latency: 20 * ms, most: 1}}, within: 6 * time.Second, requests: 30},
+		"two connections only": {size: 200 * vmb, sources: []*virtual{{rate: 20 * vmb, conn: 5 * vmb, most: 2}}, within: 22 * time.Second, wasted: vmb, requests: 60},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -279,7 +285,40 @@ func (s *virtual) answer(ctx context.Context, offset, length int64) (io.ReadClos
 		b.Close()
 		return nil, err
 	}
+	if s.chunk > 0 {
+		b.here = offset
+		return chunkedBody{b}, nil
+	}
 	return b, nil
+}
+
+// chunkedBody is one of a source that sends only whole chunks.
+type chunkedBody struct{ *virtualBody }
+
+// Chunks implements transport.Chunked.
+func (b chunkedBody) Chunks() (size, first int64) { return b.s.chunk, b.s.first }
+
+// Read implements io.Reader.
+func (b chunkedBody) Read(p []byte) (int, error) {
+	s := b.s
+	if b.pos == b.here && b.pos < b.end {
+		chunk := chunks{s.chunk, s.first}
+		b.here = min(chunk.up(b.pos+1), s.t.size)
+		whole := b.here - max(b.here-s.chunk, 0)
+		s.mu.Lock()
+		at := reserve(&s.spent, int(whole), s.rate)
+		s.sent += whole
+		s.mu.Unlock()
+		if err := sleep(b.ctx, time.Until(at)); err != nil {
+			return 0, err
+		}
+	}
+	if b.pos == b.end {
+		return 0, io.EOF
+	}
+	n, err := s.t.blob.Content.ReadAt(p[:min(int64(len(p)), b.end-b.pos, b.here-b.pos)], b.pos)
+	b.pos += int64(n)
+	return n, err
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -296,6 +335,7 @@ type virtualBody struct {
 	s        *virtual
 	ctx      context.Context
 	pos, end int64
+	here     int64 // what was sent, in whole chunks
 	spent    time.Time
 	once     sync.Once
 }

@@ -111,6 +111,16 @@ type Shortener interface {
 	Shorten(length int64)
 }
 
+// Chunked is an optional ability of what [Transport.Open] returns, where the place
+// keeps the blob in blocks or pieces and sends none of them in part: to say where
+// they begin, so that no two ranges are of the same one.
+type Chunked interface {
+	// Chunks returns how many bytes they have, all but the last, and where in the
+	// blob, counted from its beginning, one of them begins; what is before the blob
+	// may be a part of it. A size of 0 says that they are not alike.
+	Chunks() (size, first int64)
+}
+
 // Preparer is an optional ability of a Transport: to ask the user what a place
 // wants to know of them, a passphrase or a password, before it is read. What is
 // asked while a place is being read competes with the time it has for its first

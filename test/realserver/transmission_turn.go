@@ -35,7 +35,9 @@ func (t *Transmission) Turn(ctx context.Context, infohash string, lead time.Dura
 	}
 }
 
-// unchoked joins the swarm (BEP 3) and returns when transmission let it in.
+// unchoked joins the swarm (BEP 3) and returns when transmission let it in. The
+// word of that takes up to a second to leave; but what it is asked for before it
+// rejects (BEP 6), and says so first. So it is asked all the time.
 func (t *Transmission) unchoked(ctx context.Context, infohash string) (time.Time, error) {
 	none := time.Time{}
 	hash, err := hex.DecodeString(infohash)
@@ -54,7 +56,6 @@ func (t *Transmission) unchoked(ctx context.Context, infohash string) (time.Time
 	hello := append([]byte(protocol), 0, 0, 0, 0, 0, 0, 0, 4) // the fast extension (BEP 6)
 	hello = append(hello, hash...)
 	hello = append(hello, "-WB0000-"+rand.Text()[:12]...)
-	const unchoke, interested, haveNone = 1, 2, 15
 	if _, err := conn.Write(append(hello, 0, 0, 0, 1, haveNone, 0, 0, 0, 1, interested)); err != nil {
 		return none, err
 	}
@@ -62,23 +63,66 @@ func (t *Transmission) unchoked(ctx context.Context, infohash string) (time.Time
 	if _, err := r.Discard(len(hello)); err != nil {
 		return none, err
 	}
+	asking := make(chan struct{})
+	defer close(asking)
+	asked := make(chan time.Time, 10_000)
+	go askAll(conn, asked, asking)
+	last := time.Now() // when the last request was made that it rejected
 	for {
-		var length uint32
-		if err := binary.Read(r, binary.BigEndian, &length); err != nil {
+		kind, err := readMessage(r)
+		switch {
+		case err != nil:
 			return none, err
-		}
-		if length == 0 {
-			continue // it keeps the connection alive
-		}
-		kind, err := r.ReadByte()
-		if err != nil {
-			return none, err
-		}
-		if kind == unchoke {
-			return time.Now(), nil
-		}
-		if _, err := io.CopyN(io.Discard, r, int64(length)-1); err != nil {
-			return none, err
+		case kind == rejected:
+			last = <-asked
+		case kind == unchoke:
+			return last, nil
 		}
 	}
+}
+
+// Types of messages (BEP 3, BEP 6).
+const (
+	unchoke    = 1
+	interested = 2
+	request    = 6
+	haveNone   = 15
+	rejected   = 16
+)
+
+// askEvery is how often askAll asks.
+const askEvery = 25 * time.Millisecond
+
+// askAll asks for a byte again and again until done, and says when.
+func askAll(conn net.Conn, asked chan<- time.Time, done <-chan struct{}) {
+	message := append([]byte{0, 0, 0, 13, request}, make([]byte, 12)...)
+	message[len(message)-1] = 1
+	for {
+		select {
+		case <-done:
+			return
+		case <-time.After(askEvery):
+		}
+		select {
+		case asked <- time.Now():
+		default: // it is not going to say any more
+		}
+		if _, err := conn.Write(message); err != nil {
+			return
+		}
+	}
+}
+
+// readMessage reads a message and returns its type; 0 for what keeps the connection
+// alive.
+func readMessage(r *bufio.Reader) (kind byte, err error) {
+	var length uint32
+	if err := binary.Read(r, binary.BigEndian, &length); err != nil || length == 0 {
+		return 0, err
+	}
+	if kind, err = r.ReadByte(); err != nil {
+		return 0, err
+	}
+	_, err = io.CopyN(io.Discard, r, int64(length)-1)
+	return kind, err
 }

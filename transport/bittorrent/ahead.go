@@ -1,6 +1,7 @@
 package bittorrent
 
-// How many bytes are fetched ahead of ranges: to begin with, and at most.
+// How many bytes are fetched ahead of ranges that follow each other: of the second,
+// and at most.
 const (
 	aheadStart = 4 << 20
 	aheadMost  = 16 << 20
@@ -8,9 +9,9 @@ const (
 
 // ahead is what is fetched beyond the end of the range opened last, while one
 // is open, because the next is likely to begin there: peers that answer in
-// pulses would be idle between two ranges. How much it is doubles when the next
-// range does begin there and halves when it doesn't, down to nothing, until
-// ranges follow each other again. It is under the node's lock.
+// pulses would be idle between two ranges. It is nothing until a range does begin
+// there; how much it is doubles when the next does too, and halves when it doesn't,
+// down to nothing. It is under the node's lock.
 type ahead struct {
 	owner  *body // the range opened last
 	length int64 // in bytes; 0 while it isn't worth it
@@ -23,8 +24,7 @@ type ahead struct {
 func (a *ahead) opened(sw *swarm, b *body, file entry) {
 	start, most := a.bounds(sw)
 	switch follows := a.owner != nil && b.pos >= a.from && b.pos < a.from+max(a.length, start); {
-	case a.owner == nil:
-		a.length = start
+	case a.owner == nil: // nothing is known of who reads
 	case follows:
 		a.length = min(max(2*a.length, start), most)
 	default:

@@ -26,6 +26,7 @@ type body struct {
 	closed    chan struct{}
 	closeOnce sync.Once
 
+	file  int64 // where its file begins in the torrent
 	start int64 // of the range, in the torrent
 
 	// Under the node's lock.
@@ -41,7 +42,7 @@ type body struct {
 func (sw *swarm) open(ctx context.Context, uri string, file entry, offset, length int64) *body {
 	b := &body{
 		ctx: ctx, sw: sw, uri: uri, closed: make(chan struct{}),
-		start: file.offset + offset, pos: file.offset + offset, end: file.offset + offset + length,
+		file: file.offset, start: file.offset + offset, pos: file.offset + offset, end: file.offset + offset + length,
 	}
 	b.at = b.index()
 	sw.node.mu.Lock()
@@ -228,6 +229,9 @@ func (b *body) Shorten(length int64) {
 	}
 	b.sw.fillAll()
 }
+
+// Chunks implements [transport.Chunked].
+func (b *body) Chunks() (size, first int64) { return b.sw.pieceLength, -b.file }
 
 // wait returns when there may be something to read, or with the reason why
 // there won't be.

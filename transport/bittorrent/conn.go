@@ -51,10 +51,12 @@ type conn struct {
 	fast, extended bool
 	metadataID     byte // its number for messages of ut_metadata, or 0
 	has            pieceSet
+	heard          bool         // it has said what it has
 	sized          int          // the length of its bitfield in bytes, if it sent one
 	queue          int          // requests it queues
 	choking        bool         // it lets this side wait
 	allowed        map[int]bool // pieces it sends although it is choking
+	early          early
 
 	// What it was asked for.
 	requests   map[blockID]request
@@ -155,6 +157,7 @@ func (c *conn) greet() {
 		c.out = peer.AppendExtended(c.out, extHandshake, sw.extendedHandshake())
 	}
 	c.interest()
+	c.askEarly()
 	c.flush()
 }
 
@@ -256,8 +259,7 @@ func (c *conn) handle(m peer.Message) error {
 	case pp.Choke:
 		c.choked()
 	case pp.Unchoke:
-		c.choking = false
-		c.fill()
+		c.letIn(time.Now())
 	case pp.Interested:
 		c.up.interested = true
 		c.offer()
@@ -309,6 +311,7 @@ func (c *conn) told(m peer.Message) error {
 	case pp.Bitfield:
 		c.has, c.sized = pieceSet{bits: append([]byte(nil), m.Payload...)}, len(m.Payload)
 	}
+	c.heard = true
 	if c.sw.known() && !c.fits() {
 		return errors.New("its pieces are not the torrent's")
 	}

@@ -158,7 +158,7 @@ func TestRogues(t *testing.T) {
 	}{
 		{"honest", rogue{}, "", false},
 		{"a message of 2 GiB", rogue{hello: huge}, "1 peers known", false},
-		{"a message without an end", rogue{hello: append(binary.BigEndian.AppendUint32(nil, 60_000), 20, 0)}, "1 connected", false},
+		{"a message without an end", rogue{hello: append(binary.BigEndian.AppendUint32(nil, 60_000), 20, 0), mute: true}, "1 connected", false},
 		{"a bitfield too long", rogue{have: peer.Append(nil, pp.Bitfield, slices.Repeat([]byte{0xff}, 30_000))}, "1 peers known", false},
 		{"a bitfield too short", rogue{have: peer.Append(nil, pp.Bitfield, []byte{0xff})}, "1 peers known", false},
 		{"a piece there isn't", rogue{hello: peer.Append(nil, pp.Have, nil, 1<<17)}, "1 peers known", false},

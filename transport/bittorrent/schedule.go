@@ -16,7 +16,7 @@ const (
 	// bounds: transmission answers what waits twice a second.
 	// Before anything is known of it, that is pipelineStart.
 	pipelineTime                            = 1500 * time.Millisecond
-	pipelineMin, pipelineStart, pipelineMax = 32, 256, 2000
+	pipelineMin, pipelineStart, pipelineMax = 32, 512, 2000
 	// snubTime is how long a peer that was asked may send nothing until others
 	// are asked; snubSoon is the same while others send.
 	snubTime, snubSoon = 5 * time.Second, 2 * time.Second
@@ -117,12 +117,17 @@ func (c *conn) mayAsk(p *piece) bool {
 
 // request queues a request.
 func (c *conn) request(p *piece, b int, now time.Time) {
+	c.expect(p, b, now)
+	c.out = appendBlock(c.out, pp.Request, p.index, b, p.blockSize(b))
+}
+
+// expect takes note that the peer is asked for a block.
+func (c *conn) expect(p *piece, b int, now time.Time) {
 	if len(c.requests) == 0 {
 		c.lastBlock = now // patience begins
 	}
 	c.requests[blockID{p.index, b}] = request{p, now}
 	p.ask(b, c, now)
-	c.out = appendBlock(c.out, pp.Request, p.index, b, p.blockSize(b))
 }
 
 func appendBlock(out []byte, t pp.MessageType, index, b, size int) []byte {
@@ -223,6 +228,10 @@ func (c *conn) refused(m peer.Message) {
 	if !ok {
 		return
 	}
+	if c.early.asked[id] {
+		delete(c.early.asked, id)
+		return
+	}
 	if !c.forget(id) {
 		c.cancelled = max(0, c.cancelled-1)
 		return
@@ -282,6 +291,7 @@ func (c *conn) take(m peer.Message) {
 	if r := c.requests[id]; r.since.After(c.served) {
 		c.served = r.since
 	}
+	delete(c.early.asked, id)
 	asked := c.forget(id)
 	if !asked {
 		c.cancelled = max(0, c.cancelled-1)
@@ -347,6 +357,7 @@ func (c *conn) tend(now time.Time) {
 		c.out = binary.BigEndian.AppendUint32(c.out, 0)
 	}
 	c.remind(now)
+	c.askEarly()
 	c.flush()
 	c.fill()
 	c.hurry(now)

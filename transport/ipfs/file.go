@@ -5,7 +5,6 @@ import (
 	"io"
 	"io/fs"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/ipfs/go-cid"
@@ -46,8 +45,10 @@ func (c *content) open(ctx context.Context, part filetree.Part) (io.ReadCloser, 
 	case part.Offset < 0 || part.Length < 0 || part.Length > size-part.Offset:
 		return nil, s.fail("no %d bytes at offset %d in %d bytes", part.Length, part.Offset, size)
 	}
-	r := &reader{s: s, file: c.cid, start: part.Offset, at: part.Offset, end: part.Offset + part.Length, parent: ctx, began: time.Now()}
-	r.wanted.Store(part.Length)
+	r := &reader{
+		s: s, file: c.cid, start: part.Offset, at: part.Offset, end: part.Offset + part.Length, parent: ctx, began: time.Now(),
+		wanted: part.Length, asked: map[*future]struct{}{},
+	}
 	r.ctx, r.cancel = context.WithCancel(ctx)
 	r.cars = part.Length > carWorth && len(c.node.links) > 0
 	if r.at == r.end {
@@ -72,8 +73,12 @@ type reader struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
-	start  int64        // of the range, in the file
-	wanted atomic.Int64 // bytes of the range that will be read
+	start  int64 // of the range, in the file
+	leaves int64 // the size of its blocks, where all are of one; 0 otherwise
+
+	ahead  sync.Mutex // held by no one for long
+	wanted int64      // bytes of the range that will be read
+	asked  map[*future]struct{}
 
 	mu      sync.Mutex // held by Read, for Close to wait until it has ended
 	at, end int64      // what is still wanted
@@ -109,9 +114,11 @@ type item struct {
 
 // future is a block that was asked for.
 type future struct {
-	done  chan struct{}
-	block []byte
-	err   error
+	start  int64 // where its bytes begin in the file
+	cancel context.CancelFunc
+	done   chan struct{}
+	block  []byte
+	err    error
 }
 
 // Read implements [io.Reader].
@@ -124,7 +131,7 @@ func (r *reader) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	if r.at == r.end {
+	if r.at == r.end || r.ended() {
 		r.err = io.EOF
 		return 0, r.err
 	}
@@ -134,6 +141,9 @@ func (r *reader) Read(p []byte) (int, error) {
 	}
 	if len(r.leaf) == 0 {
 		if r.err = r.advance(); r.err != nil {
+			if r.ended() { // meanwhile: the block was left
+				r.err = io.EOF
+			}
 			return 0, r.err
 		}
 	}
@@ -143,15 +153,35 @@ func (r *reader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// Shorten implements [transport.Shortener]: no blocks beyond are asked for ahead.
+// Shorten implements [transport.Shortener]: blocks beyond aren't asked for ahead, and
+// those that were are left.
 func (r *reader) Shorten(length int64) {
-	for {
-		was := r.wanted.Load()
-		if length >= was || r.wanted.CompareAndSwap(was, length) {
-			return
+	r.ahead.Lock()
+	defer r.ahead.Unlock()
+	if length >= r.wanted {
+		return
+	}
+	r.wanted = length
+	for f := range r.asked {
+		if !r.wants(f.start) {
+			f.cancel()
 		}
 	}
 }
+
+// Chunks implements [transport.Chunked]. Most who put a file into IPFS cut it into
+// blocks of one size.
+func (r *reader) Chunks() (size, first int64) { return r.leaves, 0 }
+
+// ended reports whether the next byte is one that isn't wanted any more.
+func (r *reader) ended() bool {
+	r.ahead.Lock()
+	defer r.ahead.Unlock()
+	return !r.wants(r.at)
+}
+
+// wants reports whether a block that begins at start will be read. r.ahead is held.
+func (r *reader) wants(start int64) bool { return start-r.start < r.wanted }
 
 // Close ends everything that was asked for.
 func (r *reader) Close() error {
@@ -206,6 +236,9 @@ func (r *reader) descend(n *node, start int64) error {
 	after := start + int64(len(n.data))
 	if start < r.end && after > r.at {
 		r.leaf = n.data[max(r.at-start, 0) : min(r.end, after)-start]
+	}
+	if r.leaves == 0 {
+		r.leaves = n.leaves(start)
 	}
 	l := &level{}
 	for _, k := range n.links {
@@ -264,14 +297,17 @@ func (r *reader) lookAhead(l *level) {
 	for l.started < len(l.items) {
 		it := &l.items[l.started]
 		ahead := l.started > l.next
-		if ahead && (r.car != nil || it.size > MaxBlock || it.start-r.start >= r.wanted.Load() || !r.mayAhead(l.started-l.next, l.bytes+it.size)) {
+		if ahead && (r.car != nil || it.size > MaxBlock || !r.mayAhead(l.started-l.next, l.bytes+it.size)) {
 			return
 		}
 		switch before := r.before(l); {
 		case before != nil:
 			it.block = before
 		default:
-			it.block = r.ask(it.cid)
+			it.block = r.ask(it.cid, it.start, ahead)
+		}
+		if it.block == nil {
+			return
 		}
 		l.bytes += it.size
 		l.started++
@@ -297,12 +333,30 @@ func (r *reader) before(l *level) *future {
 	return l.items[l.started-1].block
 }
 
-// ask asks for a block, without waiting for it.
-func (r *reader) ask(c cid.Cid) *future {
-	f := &future{done: make(chan struct{})}
+// forget takes note that f needn't be left any more.
+func (r *reader) forget(f *future) {
+	f.cancel()
+	r.ahead.Lock()
+	defer r.ahead.Unlock()
+	delete(r.asked, f)
+}
+
+// ask asks for a block, without waiting for it. It returns nil for one that is to
+// be asked for ahead and won't be read.
+func (r *reader) ask(c cid.Cid, start int64, ahead bool) *future {
+	r.ahead.Lock()
+	defer r.ahead.Unlock()
+	if ahead && !r.wants(start) {
+		return nil
+	}
+	f := &future{start: start, done: make(chan struct{})}
+	var ctx context.Context
+	ctx, f.cancel = context.WithCancel(r.ctx)
+	r.asked[f] = struct{}{}
 	r.wg.Go(func() {
 		defer close(f.done)
-		f.block, f.err = r.s.block(r.ctx, c)
+		defer r.forget(f)
+		f.block, f.err = r.s.block(ctx, c)
 		if f.err != nil && r.ctx.Err() != nil && r.parent.Err() != nil {
 			f.err = httpclient.ContextError(r.parent)
 		}

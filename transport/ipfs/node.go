@@ -51,6 +51,25 @@ type node struct {
 	fanout int
 }
 
+// leaves is how large the leaves below a node of a file are whose bytes begin at
+// start, where all but the last are of one size and the file was cut into such; else
+// 0.
+func (n *node) leaves(start int64) int64 {
+	if len(n.links) < 2 || len(n.data) > 0 {
+		return 0
+	}
+	size := n.links[0].size
+	if size <= 0 || size > MaxBlock || start%size != 0 {
+		return 0
+	}
+	for _, k := range n.links[:len(n.links)-1] {
+		if k.size != size {
+			return 0
+		}
+	}
+	return size
+}
+
 // link leads from a node to another.
 type link struct {
 	name string
