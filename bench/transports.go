@@ -189,8 +189,8 @@ func unlikeCase(ctx context.Context, b *bench) (table, error) {
 	t := table{
 		title: "(g) Six unlike sources at once, each limited",
 		about: fmt.Sprintf("One layer of %s from a registry, nginx, sshd, an S3 server, kubo's gateway and transmission, each behind a link of %d MB/s. "+
-			"transmission lets a new peer in only at its next turn, every ten seconds, if that came a second before, and then answers twice a second: "+
-			"of a pull that begins one and a half seconds before the turn, and so shows all six, it sends nothing in the first one and a half to two. That bounds the six at some 0.91 of the sum; "+
+			"transmission lets a new peer in only at its next turn, every ten seconds, if that came half a second before, and then answers twice a second: "+
+			"of a pull that begins 0.6 s before the turn, and so shows all six, it sends little in the first 1.3 s. That bounds the six at some 0.94 of the sum; "+
 			"a pull that begins at most other moments is over before, and shows the five that are at hand.", sizeName(size), rate),
 		header: []string{"pull", "sum MB/s", "wall s", "MB/s", "of the sum", "from each, MB"},
 	}
@@ -212,7 +212,7 @@ func unlikeCase(ctx context.Context, b *bench) (table, error) {
 		links []link
 	}{{"five, without BitTorrent", links[:5]}, {"all six", links}} {
 		var shares string
-		results, err := b.race(ctx, b.times(3), false, contender{row.name, func(ctx context.Context, dir string) (measurement, error) {
+		results, err := b.race(ctx, b.times(5), false, contender{row.name, func(ctx context.Context, dir string) (measurement, error) {
 			m, s, err := b.pullLinks(ctx, dir, name, row.links)
 			shares = s
 			return m, err
@@ -282,7 +282,7 @@ func (b *bench) pullLinks(ctx context.Context, dir, name string, links []link) (
 		return measurement{}, "", err
 	}
 	if l := links[len(links)-1]; l.Turn != nil {
-		if err := l.Turn(ctx, 1500*time.Millisecond); err != nil {
+		if err := l.Turn(ctx, 600*time.Millisecond); err != nil {
 			return measurement{}, "", err
 		}
 	}

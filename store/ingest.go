@@ -236,7 +236,7 @@ func (i *Ingest) Record(off, length int64, source string) error {
 // writeBack starts writeback now and then, beside the download: else Commit
 // would wait for the disk to take what the page cache piled up.
 func (i *Ingest) writeBack(recorded int64) {
-	const every = 32 << 20
+	const every = 16 << 20
 	if i.dirty.Add(recorded) < every || !i.writingBack.CompareAndSwap(false, true) {
 		return
 	}

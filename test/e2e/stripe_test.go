@@ -56,7 +56,7 @@ func TestStripeOverEveryTransport(t *testing.T) {
 			}
 			// Or the others are done before it begins; on a machine that stands
 			// still for a second they are anyway, so that it is tried again.
-			if err := p.Turn(t.Context(), 1500*time.Millisecond); err != nil {
+			if err := p.Turn(t.Context(), 800*time.Millisecond); err != nil {
 				t.Fatal(err)
 			}
 		}
