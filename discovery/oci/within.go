@@ -36,7 +36,8 @@ type within struct {
 	note func(discovery.Note)
 
 	mu    sync.Mutex
-	noted map[place]bool // those that notes were made about, a bounded number
+	noted map[place]bool // those that notes were made about
+	notes int            // made so far, of the image
 }
 
 // place is where engines stand.
@@ -75,19 +76,20 @@ func (w *within) read(v image.Value) any {
 	return found
 }
 
-// noting has do make notes about a place, where it is the first time: a walk may
-// read one twice.
+// noting has do make notes about a place, where it is the first time, as a walk may
+// read one twice, and while there are not too many.
 func (w *within) noting(at place, where string, do func(note func(string))) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	n := notes{where: where, note: w.note}
-	if w.noted[at] || len(w.noted) == MaxNotes {
-		n.note = nil
+	if w.noted[at] || w.notes > MaxNotes {
+		do(func(string) {})
+		return
 	}
+	n := notes{where: where, note: w.note, n: w.notes}
 	do(n.add)
 	n.end()
-	if n.n > 0 && len(w.noted) < MaxNotes {
-		w.noted[at] = true
+	if n.n > w.notes {
+		w.notes, w.noted[at] = n.n, true
 	}
 }
 
