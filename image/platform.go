@@ -70,6 +70,9 @@ func ParsePlatform(s string) (PlatformFilter, error) {
 		return PlatformFilter{}, bad(why)
 	}
 	p = platforms.Normalize(p)
+	if whole := platforms.Format(p); clip(whole) != whole {
+		return PlatformFilter{}, bad("too long") // and String couldn't show it
+	}
 	return PlatformFilter{want: &p}, nil
 }
 

@@ -96,6 +96,9 @@ func merge(found []answer) Resolution {
 		if r.Content == nil && a.Content != nil || r.Descriptor.Size < 0 {
 			r.Content, r.Descriptor = a.Content, a.Descriptor
 		}
+		if r.Index == nil {
+			r.Index = a.Index
+		}
 	}
 	r.By = by[0]
 	r.By.Also = by[1:]

@@ -27,7 +27,7 @@ import (
 // the image's name. note, which may be nil, is told of entries that can't be used,
 // by one goroutine at a time.
 func Within(n Name, note func(discovery.Note)) *image.Extension {
-	w := &within{name: n, note: note, noted: map[place]bool{}}
+	w := &within{name: n, note: note, engines: engineSet{}, noted: map[place]bool{}}
 	return &image.Extension{Member: "casEngines", Max: MaxDocument, Read: w.read}
 }
 
@@ -35,9 +35,10 @@ type within struct {
 	name Name
 	note func(discovery.Note)
 
-	mu    sync.Mutex
-	noted map[place]bool // those that notes were made about
-	notes int            // made so far, of the image
+	mu      sync.Mutex
+	engines engineSet      // all that there are in the image, a bounded number
+	noted   map[place]bool // those that notes were made about
+	notes   int            // made so far, of the image
 }
 
 // place is where engines stand.
@@ -61,7 +62,7 @@ func (w *within) read(v image.Value) any {
 		}
 		like := Engine{Name: w.name, From: where, Remote: true, Priority: locate.RemotePriority}
 		public := func(*url.URL) netclass.Class { return netclass.Public }
-		for _, e := range (engineSet{}).add(nil, list, like, public, note) {
+		for _, e := range w.engines.add(nil, list, like, public, note) {
 			l, err := e.Locator("casEngines of " + where)
 			if err != nil {
 				note(err.Error())

@@ -82,7 +82,7 @@ func newConn(sw *swarm, pc *peer.Conn, hello peer.Hello, addr netip.AddrPort, ow
 		Conn: pc, sw: sw, addr: addr, id: hello.ID, own: own, since: now,
 		fast: hello.Extensions.SupportsFast(), extended: hello.Extensions.SupportsExtended(),
 		queue: defaultQueue, choking: true, allowed: map[int]bool{},
-		requests: map[blockID]request{}, depth: pipelineStart, measured: now, lastBlock: now, kept: now,
+		requests: map[blockID]request{}, depth: min(pipelineStart, defaultQueue), measured: now, lastBlock: now, kept: now,
 		up: uploads{more: make(chan struct{}, 1)},
 	}
 }
@@ -290,6 +290,9 @@ func (c *conn) handle(m peer.Message) error {
 
 // choked takes back what the peer was asked for and won't send now.
 func (c *conn) choked() {
+	if c.choking {
+		return // some say so again for each request
+	}
 	c.choking = true
 	c.lose()
 	c.cancelled = 0
@@ -355,6 +358,9 @@ func (c *conn) shook(payload []byte) error {
 	if h.Reqq > 0 {
 		c.queue = max(1, min(h.Reqq, pipelineMax+spareQueue)-spareQueue)
 		c.depth = min(c.depth, c.queue)
+		if c.rate == 0 {
+			c.depth = min(pipelineStart, c.queue)
+		}
 	}
 	c.metadataID = byte(h.M[pp.ExtensionNameMetadata])
 	c.sw.meta.offered(c, h.MetadataSize)

@@ -70,7 +70,14 @@ func (c *conn) letIn(now time.Time) {
 			c.out = appendBlock(c.out, pp.Cancel, id.index, id.block, int(min(block, c.sw.pieceSize(id.index)-int64(id.block)*block)))
 			continue
 		}
+		if _, asked := c.requests[id]; asked {
+			continue // once more, since the peer allowed the piece
+		}
 		c.expect(p, id.block, now)
+		// One that the peer has dropped is asked for again once it answers later ones.
+		r := c.requests[id]
+		r.since = now.Add(-overtaken)
+		c.requests[id] = r
 	}
 	c.early = early{}
 	c.fill()

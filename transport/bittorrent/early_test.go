@@ -47,6 +47,9 @@ func TestEarly(t *testing.T) {
 		}
 	})
 
+	// It allows a piece that it was asked for, and is asked once more.
+	message(peer.Message{Type: pp.AllowedFast, Index: 1})
+
 	// It rejects one, sends one, and says that the others may be waited for.
 	message(peer.Message{Type: pp.Reject, Index: 0, Begin: 0, Length: block})
 	message(blockOf(blockID{0, 1}))

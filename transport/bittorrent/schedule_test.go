@@ -172,6 +172,10 @@ func TestNoRequestIsLost(t *testing.T) {
 				locked(n, func() { c.tend(time.Now().Add(2 * snubTime)) })
 			case k < 52:
 				locked(n, func() { c.hurry(time.Now().Add(2 * slowTime)) })
+			case k < 54:
+				locked(n, func() { must(t, c.handle(peer.Message{Type: pp.AllowedFast, Index: r.Uint32N(pieces)})) })
+			case k < 56:
+				locked(n, func() { c.tend(time.Now()) })
 			default:
 				locked(n, func() { answer(t, c, content, r.IntN(50) == 0) })
 			}

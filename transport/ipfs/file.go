@@ -2,6 +2,7 @@ package ipfs
 
 import (
 	"context"
+	"errors"
 	"io"
 	"io/fs"
 	"sync"
@@ -115,7 +116,7 @@ type item struct {
 // future is a block that was asked for.
 type future struct {
 	start  int64 // where its bytes begin in the file
-	cancel context.CancelFunc
+	cancel context.CancelCauseFunc
 	done   chan struct{}
 	block  []byte
 	err    error
@@ -153,6 +154,10 @@ func (r *reader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// errLeft is why a block that was asked for ahead isn't waited for: it isn't wanted
+// any more, which is no gateway's fault.
+var errLeft = errors.New("not wanted any more")
+
 // Shorten implements [transport.Shortener]: blocks beyond aren't asked for ahead, and
 // those that were are left.
 func (r *reader) Shorten(length int64) {
@@ -164,7 +169,7 @@ func (r *reader) Shorten(length int64) {
 	r.wanted = length
 	for f := range r.asked {
 		if !r.wants(f.start) {
-			f.cancel()
+			f.cancel(errLeft)
 		}
 	}
 }
@@ -335,7 +340,7 @@ func (r *reader) before(l *level) *future {
 
 // forget takes note that f needn't be left any more.
 func (r *reader) forget(f *future) {
-	f.cancel()
+	f.cancel(nil)
 	r.ahead.Lock()
 	defer r.ahead.Unlock()
 	delete(r.asked, f)
@@ -351,7 +356,7 @@ func (r *reader) ask(c cid.Cid, start int64, ahead bool) *future {
 	}
 	f := &future{start: start, done: make(chan struct{})}
 	var ctx context.Context
-	ctx, f.cancel = context.WithCancel(r.ctx)
+	ctx, f.cancel = context.WithCancelCause(r.ctx)
 	r.asked[f] = struct{}{}
 	r.wg.Go(func() {
 		defer close(f.done)

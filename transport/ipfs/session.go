@@ -233,7 +233,7 @@ func (s *session) askOne(ctx context.Context, g *gateway, last bool, request fun
 	case ctx.Err() != nil:
 		// Who lost patience was our caller. If it was with this gateway,
 		// another should be asked first when it comes back.
-		if time.Since(begin) > stalled {
+		if time.Since(begin) > stalled && !errors.Is(context.Cause(ctx), errLeft) {
 			g.failed(0)
 		}
 	case errors.Is(context.Cause(limited), errSilent):
