@@ -157,7 +157,8 @@ func (t *transfer) chunk(l *lane, el spans) int64 {
 		n = 4 * l.chunk // the last was through before its rate could be told
 	}
 	var all float64
-	left, mine := el.size(), int64(0)
+	unclaimed := el.size()
+	left, mine := unclaimed, int64(0)
 	for c := range t.claims {
 		switch owed := c.end - c.pos; {
 		case c.lane == l:
@@ -169,7 +170,7 @@ func (t *transfer) chunk(l *lane, el spans) int64 {
 		}
 	}
 	if rate > 0 {
-		share := int64(float64(el.size()) * rate / (all + rate))
+		share := int64(float64(unclaimed) * rate / (all + rate))
 		if mine > 0 && all > 0 {
 			share = min(share, int64(float64(left)*rate/(all+rate))-mine)
 			if worth := int64(rate * latency.Seconds()); share < min(worth, chunkMin) {

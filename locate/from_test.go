@@ -147,6 +147,30 @@ func TestAll(t *testing.T) {
 	}
 }
 
+// One after the other, and no more than wanted.
+func TestInOrder(t *testing.T) {
+	a, errA := locate.From("oci:/a", "me")
+	b, errB := locate.From("oci:/b", "me")
+	if errA != nil || errB != nil {
+		t.Fatal(errA, errB)
+	}
+	for most, want := range []string{"", "oci:/a", "oci:/a oci:/b", "oci:/a oci:/b oci:/a", "oci:/a oci:/b oci:/a"} {
+		var got []string
+		for r, err := range locate.InOrder(most, a, b, a).Locate(t.Context(), empty) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, r.URI)
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%d: got %q, want %q", most, got, want)
+		}
+	}
+	for range locate.InOrder(5, a, b).Locate(t.Context(), empty) {
+		break
+	}
+}
+
 // A stranger that names the user's own place first takes nothing away from it.
 func TestAllKeepsTheUsersOwn(t *testing.T) {
 	const near = 1 + transport.RemotePublic // a network less wide

@@ -36,6 +36,24 @@ func All(locators ...Locator) Locator {
 	return all(locators)
 }
 
+// InOrder is a Locator that asks one of the given ones after the other, and yields
+// what they say until that is most places or errors.
+func InOrder(most int, locators ...Locator) Locator {
+	return Func(func(ctx context.Context, desc ocispec.Descriptor) iter.Seq2[transport.Route, error] {
+		return func(yield func(transport.Route, error) bool) {
+			n := 0
+			for _, l := range locators {
+				for r, err := range l.Locate(ctx, desc) {
+					if n == most || !yield(r, err) {
+						return
+					}
+					n++
+				}
+			}
+		}
+	})
+}
+
 type all []Locator
 
 type answer struct {

@@ -4,8 +4,6 @@ import (
 	"context"
 	"iter"
 
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-
 	"github.com/waybill-project/waybill/image"
 	"github.com/waybill-project/waybill/locate"
 	"github.com/waybill-project/waybill/resolve"
@@ -15,13 +13,9 @@ import (
 // maxWithin is how many places that indexes name are asked for one blob.
 const maxWithin = 100
 
-// within is a locator of the places that the indexes above a blob name, the nearest
-// first.
-type within []locate.Locator
-
-// withinOf returns that of n.
-func withinOf(n *image.Node) within {
-	var all within
+// within returns the locators that the indexes above n hold, the nearest first.
+func within(n *image.Node) []locate.Locator {
+	var all []locate.Locator
 	add := func(read any) {
 		if l, ok := read.(locate.Locator); ok {
 			all = append(all, l)
@@ -37,26 +31,11 @@ func withinOf(n *image.Node) within {
 	return all
 }
 
-// Locate implements [locate.Locator].
-func (w within) Locate(ctx context.Context, desc ocispec.Descriptor) iter.Seq2[transport.Route, error] {
-	return func(yield func(transport.Route, error) bool) {
-		n := 0
-		for _, l := range w {
-			for r, err := range l.Locate(ctx, desc) {
-				if n == maxWithin || !yield(r, err) {
-					return
-				}
-				n++
-			}
-		}
-	}
-}
-
 // locate returns the places where a blob may be had, from all there is to ask.
 func (s *Session) locate(ctx context.Context, n *image.Node) iter.Seq2[transport.Route, error] {
 	desc, all := n.Descriptor, s.sources
-	if more := withinOf(n); len(more) > 0 {
-		all = locate.All(all, more)
+	if more := within(n); len(more) > 0 {
+		all = locate.All(all, locate.InOrder(maxWithin, more...))
 	}
 	if s.p.Further != nil {
 		all = s.p.Further(all)

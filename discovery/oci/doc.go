@@ -15,7 +15,8 @@
 //   - the indexes that ref engines (oci-index-template-v1) lead to, whose entries
 //     called as the name says are the candidates;
 //   - CAS engines (oci-cas-template-v1) in any of them, which a [locate.Locator]
-//     is made of: [Engine.Locator].
+//     is made of: [Engine.Locator]. Those in indexes from elsewhere, a registry or
+//     a layout, [Within] reads.
 //
 // # Where the publication leaves room
 //

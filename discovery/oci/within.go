@@ -1,19 +1,15 @@
 package oci
 
 import (
-	"context"
 	"fmt"
-	"iter"
 	"net/url"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/waybill-project/waybill/discovery"
 	"github.com/waybill-project/waybill/image"
 	"github.com/waybill-project/waybill/locate"
-	"github.com/waybill-project/waybill/transport"
 	"github.com/waybill-project/waybill/transport/netclass"
 )
 
@@ -53,7 +49,7 @@ func (w *within) read(v image.Value) any {
 	if v.Index != "" {
 		where = "index " + string(v.Index)
 	}
-	var found inOrder
+	var found []locate.Locator
 	w.noting(place{v.Index, v.Path}, where, func(note func(string)) {
 		list, err := readValue(v, note)
 		if err != nil {
@@ -74,7 +70,7 @@ func (w *within) read(v image.Value) any {
 	if found == nil {
 		return nil
 	}
-	return found
+	return locate.InOrder(MaxEntries, found...)
 }
 
 // noting has do make notes about a place, where it is the first time, as a walk may
@@ -104,20 +100,4 @@ func readValue(v image.Value, note func(string)) (list []entry, err error) {
 		return nil, err
 	}
 	return list, readEngines(r, &list, v.Path, ProtocolCASTemplate, note)
-}
-
-// inOrder is a locator of the places of all.
-type inOrder []locate.Locator
-
-// Locate implements [locate.Locator].
-func (all inOrder) Locate(ctx context.Context, desc ocispec.Descriptor) iter.Seq2[transport.Route, error] {
-	return func(yield func(transport.Route, error) bool) {
-		for _, l := range all {
-			for r, err := range l.Locate(ctx, desc) {
-				if !yield(r, err) {
-					return
-				}
-			}
-		}
-	}
 }

@@ -357,10 +357,10 @@ func (c *conn) shook(payload []byte) error {
 	}
 	if h.Reqq > 0 {
 		c.queue = max(1, min(h.Reqq, pipelineMax+spareQueue)-spareQueue)
-		c.depth = min(c.depth, c.queue)
 		if c.rate == 0 {
-			c.depth = min(pipelineStart, c.queue)
+			c.depth = pipelineStart
 		}
+		c.depth = min(c.depth, c.queue)
 	}
 	c.metadataID = byte(h.M[pp.ExtensionNameMetadata])
 	c.sw.meta.offered(c, h.MetadataSize)

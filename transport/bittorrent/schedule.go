@@ -14,7 +14,8 @@ const (
 	beat = 200 * time.Millisecond
 	// A peer is asked for as much at once as it sends in pipelineTime, within
 	// bounds: transmission answers what waits twice a second.
-	// Before anything is known of it, that is pipelineStart.
+	// Before anything is known of how fast it is, that is pipelineStart, or what
+	// it queues.
 	pipelineTime                            = 1500 * time.Millisecond
 	pipelineMin, pipelineStart, pipelineMax = 32, 512, 2000
 	// snubTime is how long a peer that was asked may send nothing until others
